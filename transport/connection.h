@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef VESPER_TRANSPORT_CONNECTION_H_
+#define VESPER_TRANSPORT_CONNECTION_H_
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace vesper::transport {
+
+/// One ordered, reliable stream of bytes in both directions.
+///
+/// Threads: one thread may write while another reads; Shutdown(), Error(), Peer() and IsLocal()
+/// may be called from any thread at any time. Nobody may be inside a call when it is destroyed.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+
+  /// Writes all bytes of all parts in order and returns when the last one was handed over.
+  /// False once the stream is broken or shut down; it then stays false.
+  virtual bool Write(std::span<const std::span<const std::byte>> parts) = 0;
+
+  /// Blocks until at least one byte came and returns how many were stored. 0 means that the stream
+  /// is over, in order or not: Error() says which. `buffer` must not be empty.
+  virtual size_t ReadSome(std::span<std::byte> buffer) = 0;
+
+  /// Ends the stream in both directions. Wakes a blocked reader and a blocked writer and fails
+  /// every later call. Calling it again changes nothing.
+  virtual void Shutdown() = 0;
+
+  /// One sentence on why the stream ended: what happened first, from this side's point of view.
+  /// Empty while it lives, and after the peer closed it in order.
+  virtual std::string Error() const = 0;
+
+  /// Who is at the other end, for logs: "unix pid 123 uid 1000", "tcp 127.0.0.1:4242", "loopback".
+  virtual std::string Peer() const = 0;
+
+  /// True if the other end is known to be on this machine: a Unix socket, TCP over the loopback
+  /// interface, or the in-process loopback.
+  virtual bool IsLocal() const = 0;
+};
+
+}  // namespace vesper::transport
+
+#endif  // VESPER_TRANSPORT_CONNECTION_H_
