@@ -58,7 +58,8 @@ class Listener {
   /// Readable when TryAccept() has something to return. Stays owned by the listener.
   int Descriptor() const { return socket_.get(); }
 
-  /// Takes one waiting connection: a close-on-exec descriptor for AdoptSocket(). Empty with an empty
+  /// Takes one waiting connection: a close-on-exec descriptor for AdoptSocket(). Empty with an
+  /// empty
   /// `*error` if none waits, or with one sentence if accepting failed (for example because this
   /// process is out of descriptors: the connection still waits then, so pause before trying again).
   UniqueFd TryAccept(std::string* error);

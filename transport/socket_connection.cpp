@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transport/socket_connection.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include "transport/socket_address.h"
+#include "transport/stream.h"
+
+namespace vesper::transport {
+namespace {
+
+// Parts handed to one system call; a writer with more of them makes several calls.
+constexpr size_t kMaxParts = 64;
+
+// Wanted send buffer of a Unix socket: enough that a frame of commands seldom waits for the reader.
+// The kernel may give less. TCP sizes its buffers itself as long as nobody sets them.
+constexpr int kUnixSendBuffer = 1 << 20;
+
+// Window probes without an answer before they count as a sign of death.
+constexpr int kUnansweredProbes = 3;
+
+template <class Value>
+void SetOption(int fd, int level, int name, const Value& value) {
+  // Each option only improves things; where a kernel or a sandbox refuses one the stream still
+  // works.
+  (void)::setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+timeval ToTimeval(std::chrono::milliseconds time) {
+  timeval value{};
+  value.tv_sec = static_cast<time_t>(time.count() / 1000);
+  value.tv_usec = static_cast<suseconds_t>(time.count() % 1000 * 1000);
+  return value;
+}
+
+bool IsTimeout(int code) { return code == EAGAIN || code == EWOULDBLOCK; }
+
+// Why the stream ended, from the error of a system call.
+std::string Describe(const char* action, int code) {
+  switch (code) {
+    case EPIPE:
+      return "the peer closed the connection before it had taken everything";
+    case ECONNRESET:
+      return "the peer dropped the connection";
+    case ETIMEDOUT:
+      return "the peer does not answer any more; it or the network between is down";
+    default:
+      return std::string(action) + " failed: " + std::system_category().message(code);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<SocketConnection> SocketConnection::Make(UniqueFd socket,
+                                                         const SocketLimits& limits,
+                                                         std::string* error) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+    *error = "descriptor " + std::to_string(socket.get()) +
+             " is not a socket: " + std::system_category().message(errno);
+    return nullptr;
+  }
+  SocketAddress address;
+  if (type != SOCK_STREAM || !address.ReadPeer(socket.get())) {
+    *error = "descriptor " + std::to_string(socket.get()) + " is not a connected stream socket";
+    return nullptr;
+  }
+  if (!address.IsUnix() && !address.IsInet()) {
+    *error = "descriptor " + std::to_string(socket.get()) + " is a socket of address family " +
+             std::to_string(address.Family()) + "; only Unix and TCP sockets are supported";
+    return nullptr;
+  }
+  const bool is_local = address.IsUnix() || address.IsLoopback();
+  return std::unique_ptr<SocketConnection>(
+      new SocketConnection(std::move(socket), limits, address.IsInet(), is_local));
+}
+
+SocketConnection::SocketConnection(UniqueFd socket, const SocketLimits& limits, bool is_tcp,
+                                   bool is_local)
+    : socket_(std::move(socket)),
+      limits_(limits),
+      is_tcp_(is_tcp),
+      is_local_(is_local),
+      peer_(DescribePeer(socket_.get())) {
+  Configure();
+}
+
+void SocketConnection::Configure() {
+  const int fd = socket_.get();
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  // An inherited descriptor may come out of an event loop.
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) != 0) {
+    ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+  }
+  const timeval wake_up =
+      ToTimeval(is_tcp_ ? limits_.check_interval : std::chrono::milliseconds(0));
+  SetOption(fd, SOL_SOCKET, SO_RCVTIMEO, wake_up);
+  SetOption(fd, SOL_SOCKET, SO_SNDTIMEO, wake_up);
+  if (!is_tcp_) {
+    SetOption(fd, SOL_SOCKET, SO_SNDBUF, kUnixSendBuffer);
+    return;
+  }
+  SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  // Two unanswered probes after half of the time: together they take as long as `silence`.
+  const int half = std::max(2, static_cast<int>(limits_.silence.count() / 1000)) / 2;
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, half);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, half / 2));
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 2);
+  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+bool SocketConnection::Write(std::span<const std::span<const std::byte>> parts) {
+  size_t part = 0;
+  size_t offset = 0;  // bytes of parts[part] that are written
+  Silence silence;
+  while (!unwritable_.load(std::memory_order_acquire)) {
+    while (part < parts.size() && offset == parts[part].size()) {
+      ++part;
+      offset = 0;
+    }
+    if (part == parts.size()) {
+      return true;
+    }
+    std::array<iovec, kMaxParts> vectors;
+    const size_t count = std::min(kMaxParts, parts.size() - part);
+    for (size_t i = 0; i < count; ++i) {
+      const auto rest = parts[part + i].subspan(i == 0 ? offset : 0);
+      vectors[i] = {const_cast<std::byte*>(rest.data()), rest.size()};
+    }
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = count;
+    const ssize_t written = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    if (written < 0) {
+      const int code = errno;
+      if (code == EINTR || (IsTimeout(code) && !PeerIsDead(&silence))) {
+        continue;
+      }
+      // Reading goes on: what the peer said before it left may explain why it did.
+      unwritable_.store(true, std::memory_order_release);
+      End(Describe("sending", code));
+      return false;
+    }
+    silence = {};
+    size_t left = static_cast<size_t>(written);
+    while (left > 0) {
+      const size_t step = std::min(left, parts[part].size() - offset);
+      left -= step;
+      offset += step;
+      if (offset == parts[part].size()) {
+        ++part;
+        offset = 0;
+      }
+    }
+  }
+  return false;
+}
+
+size_t SocketConnection::ReadSome(std::span<std::byte> buffer) {
+  Silence silence;
+  while (!unreadable_.load(std::memory_order_acquire)) {
+    const ssize_t count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    if (count > 0) {
+      // What was in flight when somebody shut the stream down is not to be seen any more.
+      return unreadable_.load(std::memory_order_acquire) ? 0 : static_cast<size_t>(count);
+    }
+    if (count == 0) {
+      unreadable_.store(true, std::memory_order_release);
+      End("");
+      return 0;
+    }
+    const int code = errno;
+    if (code == EINTR || (IsTimeout(code) && !PeerIsDead(&silence))) {
+      continue;
+    }
+    End(Describe("receiving", code));
+    Shutdown();
+  }
+  return 0;
+}
+
+void SocketConnection::Shutdown() {
+  End("the connection was shut down on this side");
+  unreadable_.store(true, std::memory_order_release);
+  unwritable_.store(true, std::memory_order_release);
+  // Wakes whoever sleeps in recv() or sendmsg(), also in the future.
+  ::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+std::string SocketConnection::Error() const {
+  const std::lock_guard lock(mutex_);
+  return reason_;
+}
+
+bool SocketConnection::PeerIsDead(Silence* silence) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+    return false;
+  }
+  const bool waits_for_peer = info.tcpi_unacked > 0 || info.tcpi_probes >= kUnansweredProbes;
+  const auto last_answer = std::chrono::milliseconds(info.tcpi_last_ack_recv);
+  if (!waits_for_peer || last_answer < limits_.check_interval) {
+    *silence = {};
+    return false;
+  }
+  silence->lasted += limits_.check_interval;
+  if (silence->lasted < limits_.silence) {
+    return false;
+  }
+  End("the peer has not answered for " + std::to_string(silence->lasted.count() / 1000) +
+      " s; it or the network between is down");
+  Shutdown();
+  return true;
+}
+
+void SocketConnection::End(std::string reason) {
+  const std::lock_guard lock(mutex_);
+  if (!ended_) {
+    ended_ = true;
+    reason_ = std::move(reason);
+  }
+}
+
+}  // namespace vesper::transport

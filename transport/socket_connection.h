@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection over one connected stream socket of the operating system.
+//
+// The stream is read and written with blocking system calls on the descriptor itself, and not
+// through an Asio socket: this code runs inside other people's programs, where an Asio socket would
+// bring along a reactor (three more descriptors for each connection), and descriptors are going to
+// travel beside the bytes, which Asio has no call for. A blocked call ends because data came,
+// because somebody called Shutdown(), or because the peer is found dead.
+//
+// When is a peer dead? A closed or reset socket says so at once. A machine that lost power, or a
+// cable that was pulled, says nothing. While nothing is under way TCP's keep-alive finds that out;
+// while sent data waits for its acknowledgement it does not probe, and the kernel's own patience
+// then is a quarter of an hour. TCP_USER_TIMEOUT would shorten it, but that also kills a connection
+// whose peer is alive and merely busy: one that does not read for a while (a debugger holds it, a
+// pipeline takes a minute to compile) answers every probe with a closed window and would be dropped
+// all the same. So a blocked call wakes up now and then and looks for what really means death: data
+// or window probes under way, and not one acknowledgement during SocketLimits::silence.
+#ifndef VESPER_TRANSPORT_SOCKET_CONNECTION_H_
+#define VESPER_TRANSPORT_SOCKET_CONNECTION_H_
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "transport/connection.h"
+#include "transport/unique_fd.h"
+
+namespace vesper::transport {
+
+/// How long a TCP peer may be unreachable. Unix sockets need no such thing.
+struct SocketLimits {
+  /// A blocked call looks at the state of the peer this often.
+  std::chrono::milliseconds check_interval{4000};
+  /// A peer that acknowledges nothing for this long is dead. Whole seconds, at least 2.
+  std::chrono::milliseconds silence{20000};
+};
+
+class SocketConnection final : public Connection {
+ public:
+  /// Null with one sentence in `*error` if `socket` is not a connected Unix or TCP stream socket.
+  static std::unique_ptr<SocketConnection> Make(UniqueFd socket, const SocketLimits& limits,
+                                                std::string* error);
+
+  bool Write(std::span<const std::span<const std::byte>> parts) override;
+  size_t ReadSome(std::span<std::byte> buffer) override;
+  void Shutdown() override;
+  std::string Error() const override;
+  std::string Peer() const override { return peer_; }
+  bool IsLocal() const override { return is_local_; }
+
+ private:
+  // Counts how long the peer has been silent, over the wake-ups of one blocked call.
+  struct Silence {
+    std::chrono::milliseconds lasted{0};
+  };
+
+  SocketConnection(UniqueFd socket, const SocketLimits& limits, bool is_tcp, bool is_local);
+
+  void Configure();
+  // Called when a blocked call woke up for no other reason than time. True if the peer is dead, and
+  // then the stream has ended.
+  bool PeerIsDead(Silence* silence);
+  // Notes why the stream ended (empty: in order), unless it has ended before.
+  void End(std::string reason);
+
+  const UniqueFd socket_;
+  const SocketLimits limits_;
+  const bool is_tcp_;
+  const bool is_local_;
+  const std::string peer_;
+  std::atomic<bool> unreadable_{false};
+  std::atomic<bool> unwritable_{false};
+  mutable std::mutex mutex_;
+  bool ended_ = false;  // guarded by mutex_
+  std::string reason_;  // guarded by mutex_
+};
+
+}  // namespace vesper::transport
+
+#endif  // VESPER_TRANSPORT_SOCKET_CONNECTION_H_
