@@ -19,17 +19,22 @@ function(vesper_add_test)
   if(arg_DEPENDS)
     add_dependencies(${arg_NAME} ${arg_DEPENDS})
   endif()
-  set(properties TIMEOUT ${arg_TIMEOUT})
-  if(arg_LABELS)
-    list(APPEND properties LABELS "${arg_LABELS}")
-  endif()
-  if(arg_ENVIRONMENT)
-    list(APPEND properties ENVIRONMENT "${arg_ENVIRONMENT}")
-  endif()
   gtest_discover_tests(${arg_NAME}
     TEST_PREFIX "${arg_NAME}."
+    NO_PRETTY_VALUES
     DISCOVERY_TIMEOUT 60
-    PROPERTIES ${properties})
+    PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  # PROPERTIES above cannot carry a list, so labels and environment are set in a script of their own,
+  # which CTest reads after the one that lists the cases.
+  if(arg_LABELS OR arg_ENVIRONMENT)
+    set(script "${CMAKE_CURRENT_BINARY_DIR}/${arg_NAME}_properties.cmake")
+    file(WRITE "${script}" "if(${arg_NAME}_TESTS)
+  set_tests_properties(\${${arg_NAME}_TESTS} PROPERTIES
+    LABELS [[${arg_LABELS}]] ENVIRONMENT [[${arg_ENVIRONMENT}]])
+endif()
+")
+    set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${script}")
+  endif()
 endfunction()
 
 # vesper_add_fuzzer(NAME name SOURCES file... [LIBS target...] [CORPUS folder])

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small things that the tests of transport/ share.
+#ifndef VESPER_TESTS_TRANSPORT_STREAM_HELPERS_H_
+#define VESPER_TESTS_TRANSPORT_STREAM_HELPERS_H_
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "transport/stream.h"
+
+namespace vesper::transport {
+
+using Bytes = std::vector<std::byte>;
+
+inline Bytes ToBytes(std::string_view text) {
+  const auto* data = reinterpret_cast<const std::byte*>(text.data());
+  return Bytes(data, data + text.size());
+}
+
+inline Bytes RandomBytes(size_t size, unsigned seed) {
+  std::mt19937 random(seed);
+  Bytes bytes(size);
+  for (std::byte& byte : bytes) {
+    byte = static_cast<std::byte>(random());
+  }
+  return bytes;
+}
+
+inline bool WriteAll(Connection& connection, std::span<const std::byte> bytes) {
+  const std::span<const std::byte> parts[] = {bytes};
+  return connection.Write(parts);
+}
+
+/// Reads until `size` bytes came or the stream ended.
+inline Bytes ReadUpTo(Connection& connection, size_t size) {
+  Bytes bytes(size);
+  size_t count = 0;
+  while (count < size) {
+    const size_t step = connection.ReadSome(std::span(bytes).subspan(count));
+    if (step == 0) {
+      break;
+    }
+    count += step;
+  }
+  bytes.resize(count);
+  return bytes;
+}
+
+/// A folder of its own, removed with all that is in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "vesper-test-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      ADD_FAILURE() << "cannot make a temporary folder like " << name;
+    }
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  std::string File(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// A listener and both ends of one connection that it accepted.
+struct ConnectedPair {
+  TemporaryFolder folder;
+  std::unique_ptr<Listener> listener;
+  std::unique_ptr<Connection> client;
+  std::unique_ptr<Connection> server;
+
+  explicit ConnectedPair(Endpoint::Kind kind) {
+    std::string error;
+    const std::string text =
+        kind == Endpoint::Kind::kUnix ? "unix:" + folder.File("socket") : "tcp:127.0.0.1:0";
+    listener = Listener::Open(*Endpoint::Parse(text, &error), &error);
+    if (listener) {
+      client = Connect(listener->endpoint(), std::chrono::seconds(10), &error);
+    }
+    if (client) {
+      server = listener->Accept(std::chrono::seconds(10), &error);
+    }
+    EXPECT_TRUE(server) << error;
+  }
+};
+
+}  // namespace vesper::transport
+
+#endif  // VESPER_TESTS_TRANSPORT_STREAM_HELPERS_H_
