@@ -194,7 +194,8 @@ void Gpu::FullBarrier(VkCommandBuffer commands) const {
   barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_WRITE_BIT;
   barrier.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT |
                           VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT;
-  const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT;
+  const VkPipelineStageFlags stages =
+      VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT;
   vk.CmdPipelineBarrier(commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
 }
 
@@ -221,8 +222,8 @@ uint32_t Gpu::FindMemoryType(uint32_t type_bits, VkMemoryPropertyFlags flags) co
     }
   }
   throw std::runtime_error("Expected a memory type with the property flags " +
-                           std::to_string(flags) + " among the types " +
-                           std::to_string(type_bits) + "; there is none.");
+                           std::to_string(flags) + " among the types " + std::to_string(type_bits) +
+                           "; there is none.");
 }
 
 std::vector<uint32_t> Gpu::DistinctHostVisibleTypes(uint32_t type_bits) const {

@@ -84,9 +84,8 @@ class Gpu {
                      const Info& info) {
     Handle handle{};
     VESPER_CHECK(create(device, &info, nullptr, &handle));
-    return Owned<Handle>(handle, [owner = device, destroy](Handle object) {
-      destroy(owner, object, nullptr);
-    });
+    return Owned<Handle>(
+        handle, [owner = device, destroy](Handle object) { destroy(owner, object, nullptr); });
   }
 
   Owned<VkFence> MakeFence(bool signaled = false);

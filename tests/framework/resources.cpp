@@ -44,9 +44,9 @@ Buffer MakeHostBuffer(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage) {
       gpu.Make(gpu.vk.CreateBuffer, gpu.vk.DestroyBuffer, BufferInfo(size, usage));
   VkMemoryRequirements requirements{};
   gpu.vk.GetBufferMemoryRequirements(gpu.device, probe, &requirements);
-  const uint32_t type = gpu.FindMemoryType(
-      requirements.memoryTypeBits,
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+  const uint32_t type =
+      gpu.FindMemoryType(requirements.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                                          VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
   Buffer buffer = MakeHostBufferInType(gpu, size, usage, type);
   std::memset(buffer.data, 0, static_cast<size_t>(size));
   return buffer;
@@ -101,8 +101,8 @@ Image MakeImageIn(Gpu& gpu, const VkImageCreateInfo& info, VkMemoryPropertyFlags
   image.format = info.format;
   VkMemoryRequirements requirements{};
   gpu.vk.GetImageMemoryRequirements(gpu.device, image.handle, &requirements);
-  image.memory = gpu.Allocate(requirements.size,
-                              gpu.FindMemoryType(requirements.memoryTypeBits, properties));
+  image.memory =
+      gpu.Allocate(requirements.size, gpu.FindMemoryType(requirements.memoryTypeBits, properties));
   VESPER_CHECK(gpu.vk.BindImageMemory(gpu.device, image.handle, image.memory, 0));
   return image;
 }
@@ -151,8 +151,7 @@ std::vector<uint8_t> ReadImage(Gpu& gpu, const Image& image, VkImageLayout layou
 
 void WriteImage(Gpu& gpu, const Image& image, std::span<const uint8_t> texels,
                 VkImageLayout layout) {
-  const Buffer staging =
-      MakeHostBuffer(gpu, texels.size(), VK_BUFFER_USAGE_TRANSFER_SRC_BIT);
+  const Buffer staging = MakeHostBuffer(gpu, texels.size(), VK_BUFFER_USAGE_TRANSFER_SRC_BIT);
   std::copy(texels.begin(), texels.end(), staging.data);
   gpu.Execute([&](VkCommandBuffer commands) {
     gpu.Transition(commands, image.handle, VK_IMAGE_LAYOUT_UNDEFINED,
@@ -249,8 +248,8 @@ Kernel MakeKernel(Gpu& gpu, std::span<const uint32_t> code, std::span<const VkBu
   Kernel kernel;
   std::vector<VkDescriptorSetLayoutBinding> bindings;
   for (uint32_t i = 0; i < buffers.size(); ++i) {
-    bindings.push_back({i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT,
-                        nullptr});
+    bindings.push_back(
+        {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
   }
   kernel.set_layout = MakeSetLayout(gpu, bindings);
   kernel.layout = MakePipelineLayout(gpu, {kernel.set_layout.address(), 1},

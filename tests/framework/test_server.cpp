@@ -29,8 +29,9 @@ std::string LavapipeManifest() {
       return path;
     }
   }
-  throw std::runtime_error("No manifest of lavapipe was found; run scripts/setup, or name a driver's "
-                           "manifest in VESPER_TEST_DRIVER.");
+  throw std::runtime_error(
+      "No manifest of lavapipe was found; run scripts/setup, or name a driver's "
+      "manifest in VESPER_TEST_DRIVER.");
 }
 
 // A port of the loopback interface that was free a moment ago. Somebody else may take it before the

@@ -48,7 +48,8 @@ class TestServer {
 };
 
 // Makes the Vulkan loader of this process find the target's driver and nothing else. Takes effect
-// at the next vkCreateInstance, or vkEnumerate*; call it while no other thread reads the environment.
+// at the next vkCreateInstance, or vkEnumerate*; call it while no other thread reads the
+// environment.
 void UseDriver(const TestTarget& target, const std::string& endpoint);
 
 }  // namespace vesper::tests

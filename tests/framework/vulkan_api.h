@@ -65,12 +65,12 @@ void PrintTo(VkResult result, std::ostream* stream);
 
 // Evaluates a call that must return VK_SUCCESS; throws VulkanError otherwise. For helpers: in the
 // body of a test, ASSERT_EQ(VK_SUCCESS, call) says the same with a softer voice.
-#define VESPER_CHECK(expression)                                                          \
-  do {                                                                                    \
-    const VkResult vesper_check_result = (expression);                                    \
-    if (vesper_check_result != VK_SUCCESS) {                                              \
+#define VESPER_CHECK(expression)                                                                \
+  do {                                                                                          \
+    const VkResult vesper_check_result = (expression);                                          \
+    if (vesper_check_result != VK_SUCCESS) {                                                    \
       throw ::vesper::tests::VulkanError(vesper_check_result, #expression, __FILE__, __LINE__); \
-    }                                                                                     \
+    }                                                                                           \
   } while (false)
 
 #endif  // VESPER_TESTS_FRAMEWORK_VULKAN_API_H_

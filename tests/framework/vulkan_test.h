@@ -44,12 +44,11 @@ class VesperOnlyTest : public ::testing::Test {
 }  // namespace vesper::tests
 
 // Leaves the test when the driver lacks what it is about.
-#define VESPER_REQUIRE(condition)                                          \
-  do {                                                                     \
-    if (!(condition)) {                                                    \
-      GTEST_SKIP() << "This driver does not offer what is tested here: "   \
-                   << #condition;                                          \
-    }                                                                      \
+#define VESPER_REQUIRE(condition)                                                       \
+  do {                                                                                  \
+    if (!(condition)) {                                                                 \
+      GTEST_SKIP() << "This driver does not offer what is tested here: " << #condition; \
+    }                                                                                   \
   } while (false)
 
 #endif  // VESPER_TESTS_FRAMEWORK_VULKAN_TEST_H_

@@ -249,8 +249,7 @@ TEST_F(DeviceMemoryTest, DedicatedAllocation) {
   vk.GetBufferMemoryRequirements2(device, &of, &requirements);
   VkMemoryDedicatedAllocateInfo dedicate{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};
   dedicate.buffer = buffer;
-  const uint32_t type =
-      FindMemoryType(requirements.memoryRequirements.memoryTypeBits, kCoherent);
+  const uint32_t type = FindMemoryType(requirements.memoryRequirements.memoryTypeBits, kCoherent);
   const Owned<VkDeviceMemory> memory =
       Allocate(requirements.memoryRequirements.size, type, &dedicate);
   ASSERT_EQ(VK_SUCCESS, vk.BindBufferMemory(device, buffer, memory, 0));

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the program wrote must be on the GPU when the GPU may read it. Each call that releases work
+// (submits, host signals of semaphores and events, flushes, unmapping) is tried with a write that
+// comes after every other such call, so that it alone can have carried the data.
+#include <cstring>
+
+#include "tests/framework/random.h"
+#include "tests/framework/vulkan_test.h"
+
+namespace vesper::tests {
+namespace {
+
+constexpr VkDeviceSize kSize = 5 * 4096 + 24;
+
+class MemoryReleaseTest : public VulkanTest {
+ protected:
+  void SetUp() override {
+    VulkanTest::SetUp();
+    source_ = MakeHostBuffer(gpu(), kSize);
+    target_ = MakeDeviceBuffer(gpu(), kSize);
+  }
+
+  // Copies source to target, after what `wait` records; host writes up to the wait are visible.
+  VkCommandBuffer RecordCopy(const Recorder& wait = [](VkCommandBuffer) {}) {
+    return Record([&](VkCommandBuffer commands) {
+      wait(commands);
+      FullBarrier(commands);
+      CopyBytes(gpu(), commands, source_.handle, target_.handle, kSize);
+    });
+  }
+
+  std::vector<uint8_t> WriteRandomly(uint64_t seed) {
+    const std::vector<uint8_t> bytes = Random(seed).Bytes(kSize);
+    std::memcpy(source_.data, bytes.data(), kSize);
+    return bytes;
+  }
+
+  std::vector<uint8_t> Target() { return ReadBack(gpu(), target_.handle, kSize); }
+
+  Buffer source_;
+  Buffer target_;
+};
+
+TEST_F(MemoryReleaseTest, QueueSubmit) {
+  VkCommandBuffer copy = RecordCopy();
+  for (uint64_t round = 0; round < 10; ++round) {
+    const std::vector<uint8_t> expected = WriteRandomly(round);
+    Submit(copy);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(expected, Target()) << "round " << round;
+  }
+}
+
+TEST_F(MemoryReleaseTest, QueueSubmit2) {
+  VkCommandBuffer copy = RecordCopy();
+  VkCommandBufferSubmitInfo buffer_info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO};
+  buffer_info.commandBuffer = copy;
+  VkSubmitInfo2 submit{VK_STRUCTURE_TYPE_SUBMIT_INFO_2};
+  submit.commandBufferInfoCount = 1;
+  submit.pCommandBufferInfos = &buffer_info;
+  for (uint64_t round = 0; round < 10; ++round) {
+    const std::vector<uint8_t> expected = WriteRandomly(100 + round);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueSubmit2(queue, 1, &submit, VK_NULL_HANDLE));
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(expected, Target()) << "round " << round;
+  }
+}
+
+TEST_F(MemoryReleaseTest, SubmitWithSeveralBatches) {
+  // The data must be there for the first batch, not only at the end of the call.
+  const Buffer second = MakeDeviceBuffer(gpu(), kSize);
+  VkCommandBuffer copies[2] = {RecordCopy(), Record([&](VkCommandBuffer commands) {
+                                 FullBarrier(commands);
+                                 CopyBytes(gpu(), commands, target_.handle, second.handle, kSize);
+                               })};
+  VkSubmitInfo submits[2] = {{VK_STRUCTURE_TYPE_SUBMIT_INFO}, {VK_STRUCTURE_TYPE_SUBMIT_INFO}};
+  for (int i = 0; i < 2; ++i) {
+    submits[i].commandBufferCount = 1;
+    submits[i].pCommandBuffers = &copies[i];
+  }
+  const std::vector<uint8_t> expected = WriteRandomly(7);
+  ASSERT_EQ(VK_SUCCESS, vk.QueueSubmit(queue, 2, submits, VK_NULL_HANDLE));
+  ASSERT_EQ(VK_SUCCESS, vk.DeviceWaitIdle(device));
+  EXPECT_EQ(expected, ReadBack(gpu(), second.handle, kSize));
+}
+
+TEST_F(MemoryReleaseTest, SignalSemaphoreReleasesWaitingWork) {
+  const Owned<VkSemaphore> gate = MakeTimeline();
+  VkCommandBuffer copy = RecordCopy();
+  for (uint64_t round = 1; round <= 10; ++round) {
+    VkTimelineSemaphoreSubmitInfo values{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+    values.waitSemaphoreValueCount = 1;
+    values.pWaitSemaphoreValues = &round;
+    const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO};
+    submit.pNext = &values;
+    submit.waitSemaphoreCount = 1;
+    submit.pWaitSemaphores = gate.address();
+    submit.pWaitDstStageMask = &stage;
+    submit.commandBufferCount = 1;
+    submit.pCommandBuffers = &copy;
+    ASSERT_EQ(VK_SUCCESS, vk.QueueSubmit(queue, 1, &submit, VK_NULL_HANDLE));
+
+    const std::vector<uint8_t> expected = WriteRandomly(200 + round);
+    VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO};
+    signal.semaphore = gate;
+    signal.value = round;
+    ASSERT_EQ(VK_SUCCESS, vk.SignalSemaphore(device, &signal));
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(expected, Target()) << "round " << round;
+  }
+}
+
+TEST_F(MemoryReleaseTest, SetEventReleasesWaitingWork) {
+  const Owned<VkEvent> gate = MakeEvent();
+  VkCommandBuffer copy = RecordCopy([&](VkCommandBuffer commands) {
+    VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
+    barrier.srcAccessMask = VK_ACCESS_HOST_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT;
+    vk.CmdWaitEvents(commands, 1, gate.address(), VK_PIPELINE_STAGE_HOST_BIT,
+                     VK_PIPELINE_STAGE_TRANSFER_BIT, 1, &barrier, 0, nullptr, 0, nullptr);
+  });
+  for (uint64_t round = 0; round < 5; ++round) {
+    ASSERT_EQ(VK_SUCCESS, vk.ResetEvent(device, gate));
+    Submit(copy);
+    const std::vector<uint8_t> expected = WriteRandomly(300 + round);
+    ASSERT_EQ(VK_SUCCESS, vk.SetEvent(device, gate));
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(expected, Target()) << "round " << round;
+  }
+}
+
+TEST_F(MemoryReleaseTest, UnmapCarriesWhatWasWritten) {
+  VkCommandBuffer copy = RecordCopy();
+  for (uint64_t round = 0; round < 10; ++round) {
+    const std::vector<uint8_t> expected = WriteRandomly(400 + round);
+    vk.UnmapMemory(device, source_.memory);
+    Submit(copy);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(expected, Target()) << "round " << round;
+    source_.data = Map(source_.memory);
+  }
+}
+
+TEST_F(MemoryReleaseTest, UnmapWhileEarlierWorkIsPending) {
+  // The work was submitted before the write; only unmapping and the signal come after it.
+  const Owned<VkEvent> gate = MakeEvent();
+  VkCommandBuffer copy = RecordCopy([&](VkCommandBuffer commands) {
+    VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
+    barrier.srcAccessMask = VK_ACCESS_HOST_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT;
+    vk.CmdWaitEvents(commands, 1, gate.address(), VK_PIPELINE_STAGE_HOST_BIT,
+                     VK_PIPELINE_STAGE_TRANSFER_BIT, 1, &barrier, 0, nullptr, 0, nullptr);
+  });
+  Submit(copy);
+  const std::vector<uint8_t> expected = WriteRandomly(500);
+  vk.UnmapMemory(device, source_.memory);
+  ASSERT_EQ(VK_SUCCESS, vk.SetEvent(device, gate));
+  ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+  EXPECT_EQ(expected, Target());
+}
+
+TEST_F(MemoryReleaseTest, FlushOfNonCoherentMemory) {
+  const VkDeviceSize atom = properties.limits().nonCoherentAtomSize;
+  for (const uint32_t type : DistinctHostVisibleTypes()) {
+    SCOPED_TRACE(type);
+    Buffer source = MakeHostBufferInType(gpu(), 64 * atom, kTransferUsage, type);
+    const Buffer target = MakeDeviceBuffer(gpu(), 64 * atom);
+    Random random(600 + type);
+    random.Fill(source.bytes());
+    VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE};
+    range.memory = source.memory;
+    for (VkDeviceSize i = 0; i < 64; i += 4) {
+      range.offset = i * atom;
+      range.size = 4 * atom;
+      ASSERT_EQ(VK_SUCCESS, vk.FlushMappedMemoryRanges(device, 1, &range));
+    }
+    VkCommandBuffer copy = Record([&](VkCommandBuffer commands) {
+      CopyBytes(gpu(), commands, source.handle, target.handle, 64 * atom);
+    });
+    Submit(copy);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    const std::vector<uint8_t> read = ReadBack(gpu(), target.handle, 64 * atom);
+    EXPECT_EQ(0, std::memcmp(read.data(), source.data, read.size()));
+  }
+}
+
+TEST_F(MemoryReleaseTest, RingOfPersistentlyMappedFrames) {
+  // The way games do it: three slots of one mapping, each rewritten when its fence says so, with
+  // the other two in flight.
+  constexpr size_t kSlots = 3;
+  constexpr VkDeviceSize kSlotSize = 4096 + 512;  // No multiple of a page: neighbours share one.
+  const Buffer ring = MakeHostBuffer(gpu(), kSlots * kSlotSize);
+  const Buffer results = MakeHostBuffer(gpu(), kSlots * kSlotSize);
+  std::vector<Owned<VkFence>> fences;
+  std::vector<VkCommandBuffer> copies;
+  std::vector<std::vector<uint8_t>> expected(kSlots);
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    fences.push_back(MakeFence());
+    copies.push_back(Record([&](VkCommandBuffer commands) {
+      CopyBytes(gpu(), commands, ring.handle, results.handle, kSlotSize, slot * kSlotSize,
+                slot * kSlotSize);
+      FullBarrier(commands);
+    }));
+  }
+  Random random(8);
+  for (size_t frame = 0; frame < 60; ++frame) {
+    const size_t slot = frame % kSlots;
+    if (frame >= kSlots) {
+      Wait(fences[slot]);
+      ASSERT_EQ(VK_SUCCESS, vk.ResetFences(device, 1, fences[slot].address()));
+      ASSERT_EQ(0, std::memcmp(expected[slot].data(), results.data + slot * kSlotSize, kSlotSize))
+          << "frame " << frame - kSlots;
+    }
+    expected[slot] = random.Bytes(kSlotSize);
+    std::memcpy(ring.data + slot * kSlotSize, expected[slot].data(), kSlotSize);
+    Submit(copies[slot], fences[slot]);
+  }
+  ASSERT_EQ(VK_SUCCESS, vk.DeviceWaitIdle(device));
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    EXPECT_EQ(0, std::memcmp(expected[slot].data(), results.data + slot * kSlotSize, kSlotSize));
+  }
+}
+
+TEST_F(MemoryReleaseTest, SingleByteWritesOneByOne) {
+  // One changed byte per submission, at the edges of words and pages too.
+  VkCommandBuffer copy = RecordCopy();
+  std::vector<uint8_t> expected(kSize);
+  std::memset(source_.data, 0, kSize);
+  const size_t places[] = {0, 1, 7, 8, 4094, 4095, 4096, 4097, 8191, 12288, kSize - 2, kSize - 1};
+  uint8_t value = 1;
+  for (const size_t place : places) {
+    source_.data[place] = expected[place] = value++;
+    Submit(copy);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(expected, Target()) << "byte " << place;
+  }
+}
+
+}  // namespace
+}  // namespace vesper::tests
