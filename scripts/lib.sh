@@ -7,6 +7,8 @@ vesper_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # oldest Mesa whose lavapipe speaks Vulkan 1.4.
 vesper_minimum_headers=309
 vesper_minimum_mesa=25
+# One version for everybody, since every version formats a little differently.
+vesper_clang_format=clang-format-19
 
 say() { printf '%s\n' "$*"; }
 
@@ -46,4 +48,13 @@ build_jobs() {
   memory_gib="$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)"
   jobs=$((memory_gib / 2 < cores ? memory_gib / 2 : cores))
   say $((jobs > 1 ? jobs : 1))
+}
+
+# Prints the files of the checkout that match any of the patterns, tracked or new, one a line.
+project_files() {
+  git -C "$vesper_root" ls-files --cached --others --exclude-standard --deduplicate -- "$@" |
+    while IFS= read -r file; do
+      # A file that was removed but not committed yet is still listed.
+      [[ ! -f "$vesper_root/$file" ]] || say "$file"
+    done
 }
