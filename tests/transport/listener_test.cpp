@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "tests/transport/stream_helpers.h"
@@ -31,7 +32,7 @@ class UnixListenerTest : public testing::Test {
   }
 
   TemporaryFolder folder_;
-  const std::string path_ = folder_.File("socket");
+  const std::string path_ = folder_.Path("socket");
   std::string error_;
 };
 
@@ -104,7 +105,7 @@ TEST_F(UnixListenerTest, RefusesToReplaceAnOrdinaryFile) {
 TEST_F(UnixListenerTest, MissingFolderIsOneSentence) {
   std::string error;
   EXPECT_FALSE(
-      Listener::Open(Endpoint{Endpoint::Kind::kUnix, folder_.File("none/socket"), "", 0}, &error));
+      Listener::Open(Endpoint{Endpoint::Kind::kUnix, folder_.Path("none/socket"), "", 0}, &error));
   EXPECT_THAT(error, HasSubstr("cannot listen on unix:"));
   EXPECT_THAT(error, HasSubstr("No such file or directory"));
 }

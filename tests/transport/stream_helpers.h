@@ -4,10 +4,8 @@
 #define VESPER_TESTS_TRANSPORT_STREAM_HELPERS_H_
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <random>
 #include <span>
@@ -16,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/framework/process.h"
 #include "transport/stream.h"
 
 namespace vesper::transport {
@@ -56,28 +55,7 @@ inline Bytes ReadUpTo(Connection& connection, size_t size) {
   return bytes;
 }
 
-/// A folder of its own, removed with all that is in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "vesper-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) {
-      ADD_FAILURE() << "cannot make a temporary folder like " << name;
-    }
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::string File(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using tests::TemporaryFolder;
 
 /// A listener and both ends of one connection that it accepted.
 struct ConnectedPair {
@@ -89,7 +67,7 @@ struct ConnectedPair {
   explicit ConnectedPair(Endpoint::Kind kind) {
     std::string error;
     const std::string text =
-        kind == Endpoint::Kind::kUnix ? "unix:" + folder.File("socket") : "tcp:127.0.0.1:0";
+        kind == Endpoint::Kind::kUnix ? "unix:" + folder.Path("socket") : "tcp:127.0.0.1:0";
     listener = Listener::Open(*Endpoint::Parse(text, &error), &error);
     if (listener) {
       client = Connect(listener->endpoint(), std::chrono::seconds(10), &error);

@@ -225,7 +225,7 @@ TEST(ConnectTest, MissingSocketFile) {
   TemporaryFolder folder;
   std::string error;
   EXPECT_FALSE(
-      Connect(*Endpoint::Parse("unix:" + folder.File("none"), &error), seconds(10), &error));
+      Connect(*Endpoint::Parse("unix:" + folder.Path("none"), &error), seconds(10), &error));
   EXPECT_THAT(error, HasSubstr("no server listens at unix:"));
 }
 
@@ -262,7 +262,7 @@ TEST(ConnectTest, UnixTimeout) {
   TemporaryFolder folder;
   std::string error;
   const auto listener =
-      Listener::Open(*Endpoint::Parse("unix:" + folder.File("full"), &error), &error);
+      Listener::Open(*Endpoint::Parse("unix:" + folder.Path("full"), &error), &error);
   ASSERT_TRUE(listener) << error;
   sockaddr_storage address{};
   socklen_t size = sizeof(address);

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/options.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+
+namespace vesper::server {
+namespace {
+
+constexpr char kSystemSocket[] = "/run/vesper/vesper.sock";
+constexpr char kUserSocketName[] = "vesper.sock";
+
+// Exit status after a mistake on the command line, as most tools have it.
+constexpr int kUsageStatus = 2;
+
+constexpr char kFooter[] =
+    "An endpoint is unix:/path/to/socket or tcp:HOST:PORT. Without --listen it is\n"
+    "unix:/run/vesper/vesper.sock for root, and unix:$XDG_RUNTIME_DIR/vesper.sock for others.\n"
+    "Programs find the server by the environment variable VESPER_SERVER=ENDPOINT.";
+
+std::string CheckEndpoint(const std::string& text) {
+  std::string error;
+  transport::Endpoint::Parse(text, &error);
+  return error;
+}
+
+// An empty sentence means that `text` is a good mode, which is then in `*mode`.
+std::string ParseMode(const std::string& text, unsigned* mode) {
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), *mode, 8);
+  if (status != std::errc() || end != text.data() + text.size() || *mode > 0777) {
+    return "\"" + text + "\" is no mode; write it in octal, as in 0660";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::optional<Options> ParseOptions(int argc, const char* const* argv, int* status) {
+  Options options;
+  std::vector<std::string> endpoints;
+  std::string mode = "0600";
+  const std::string version = "vesperd " VESPER_VERSION;
+
+  CLI::App app{"vesperd lets programs elsewhere use the Vulkan devices of this machine.",
+               "vesperd"};
+  app.footer(kFooter);
+  app.set_version_flag("--version", version, "Print the version and exit");
+  app.add_option("--listen", endpoints, "Where to wait for guests; may be given several times")
+      ->type_name("ENDPOINT")
+      ->check(CheckEndpoint)
+      ->expected(1)
+      ->take_all();
+  app.add_flag("--allow-plaintext", options.allow_plaintext,
+               "Allow TCP endpoints that other machines can reach: whoever reaches them may use "
+               "the devices, and what passes is neither encrypted nor protected");
+  app.add_option("--socket-mode", mode, "Permissions of Unix sockets, in octal (default 0600)")
+      ->type_name("MODE")
+      ->check([](const std::string& text) {
+        unsigned ignored = 0;
+        return ParseMode(text, &ignored);
+      });
+  app.add_option("--driver", options.worker.driver_manifest,
+                 "Manifest of the Vulkan driver to use (default: what the Vulkan loader finds)")
+      ->type_name("ICD.json")
+      ->check(CLI::ExistingFile);
+  app.add_option("--device", options.worker.device_selector,
+                 "Offer only this device: its number, UUID or a part of its name")
+      ->type_name("DEVICE");
+  app.add_option(
+         "--max-sessions", options.max_sessions,
+         "Guests served at the same time (default " + std::to_string(kDefaultMaxSessions) + ")")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--log-level", options.log_level, "How much to log on stderr (default info)")
+      ->type_name("LEVEL")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}));
+
+  // How the front starts its workers; nobody else uses these, so --help leaves them out.
+  app.add_option("--worker-fd", options.worker_fd)->group("");
+  app.add_option("--front-pid", options.front_pid)->group("");
+  app.add_option("--peer", options.worker.peer)->group("");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *status = app.exit(error) == 0 ? 0 : kUsageStatus;
+    return std::nullopt;
+  }
+  ParseMode(mode, &options.socket_mode);
+  for (const std::string& text : endpoints) {
+    std::string ignored;
+    options.endpoints.push_back(*transport::Endpoint::Parse(text, &ignored));
+  }
+  return options;
+}
+
+std::optional<transport::Endpoint> DefaultEndpoint(std::string* error) {
+  transport::Endpoint endpoint;
+  endpoint.kind = transport::Endpoint::Kind::kUnix;
+  if (::geteuid() == 0) {
+    endpoint.path = kSystemSocket;
+    return endpoint;
+  }
+  const char* folder = ::getenv("XDG_RUNTIME_DIR");
+  if (folder == nullptr || *folder == '\0') {
+    *error =
+        "there is no default place to listen, since XDG_RUNTIME_DIR is not set; name one with "
+        "--listen";
+    return std::nullopt;
+  }
+  endpoint.path = std::string(folder) + "/" + kUserSocketName;
+  return endpoint;
+}
+
+}  // namespace vesper::server

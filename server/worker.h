@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef VESPER_SERVER_WORKER_H_
+#define VESPER_SERVER_WORKER_H_
+
+#include <memory>
+#include <string>
+
+#include "transport/connection.h"
+
+namespace vesper::server {
+
+struct WorkerOptions {
+  std::string
+      driver_manifest;  ///< Manifest of the driver to use; empty: whatever the loader finds.
+  std::string device_selector;  ///< Index, UUID or name of the device to offer; empty: all of them.
+  std::string peer;             ///< Who the guest is, for logs.
+};
+
+/// How a session ended, as the exit status of the process that served it.
+enum WorkerStatus : int {
+  kGuestLeft = 0,       ///< The guest ended the session in order.
+  kConnectionLost = 1,  ///< The connection broke.
+  kInvalidGuest = 2,    ///< The guest sent something that no guest may send.
+  kNoDriver = 3,        ///< There is no usable driver or device.
+  kDriverFailed = 4,    ///< The device was lost, or the driver failed.
+};
+
+/// Serves one session on `connection` until it ends, and returns how that came about. Runs in a
+/// process of its own, which no driver was loaded into before.
+int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOptions& options);
+
+}  // namespace vesper::server
+
+#endif  // VESPER_SERVER_WORKER_H_
