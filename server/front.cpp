@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "proto/setup.h"
 #include "server/service_manager.h"
 #include "server/worker_process.h"
 #include "transport/stream.h"
@@ -202,6 +203,15 @@ void Front::Admit(transport::UniqueFd connection, const transport::Endpoint& end
 
 void Front::Refuse(transport::UniqueFd connection, const std::string& sentence) const {
   spdlog::warn("refused {}: {}", transport::DescribePeer(connection.get()), sentence);
+  proto::Buffer refusal;
+  proto::EncodeRefusal(sentence, refusal);
+  std::string error;
+  const auto guest = transport::AdoptSocket(connection.Release(), &error);
+  if (guest) {
+    // It fits into the buffer of the fresh socket, so that no guest can hold the front up.
+    const std::span<const std::byte> parts[] = {refusal.Bytes()};
+    guest->Write(parts);
+  }
 }
 
 void Front::WaitForChildren() {

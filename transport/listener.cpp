@@ -38,7 +38,7 @@ UniqueFd LockFolderOf(const std::string& path) {
 
 // Removes a socket file that nobody listens on. False with a sentence if the file must stay.
 bool RemoveStaleFile(const std::string& path, const SocketAddress& address, std::string* error) {
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) {
     return true;
   }
@@ -117,7 +117,7 @@ std::unique_ptr<Listener> Listener::Open(const Endpoint& endpoint, const ListenO
     }
     std::unique_ptr<Listener> listener(
         new Listener(std::move(socket), is_unix ? endpoint : bound.ToEndpoint()));
-    struct stat status {};
+    struct stat status{};
     if (is_unix && ::lstat(endpoint.path.c_str(), &status) == 0) {
       listener->file_device_ = status.st_dev;
       listener->file_inode_ = status.st_ino;
@@ -145,7 +145,7 @@ std::unique_ptr<Listener> Listener::Adopt(int fd, std::string* error) {
 }
 
 Listener::~Listener() {
-  struct stat status {};
+  struct stat status{};
   if (file_inode_ != 0 && ::lstat(endpoint_.path.c_str(), &status) == 0 &&
       status.st_dev == file_device_ && status.st_ino == file_inode_) {
     ::unlink(endpoint_.path.c_str());

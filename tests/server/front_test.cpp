@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "proto/frame.h"
+#include "proto/setup.h"
 #include "tests/framework/process.h"
 #include "transport/stream.h"
 
@@ -91,6 +93,23 @@ class FrontTest : public testing::Test {
   static bool Ends(Connection& connection) {
     std::byte byte;
     return connection.ReadSome({&byte, 1}) == 0;
+  }
+
+  // The sentence with which the server refuses a guest; then the stream must end.
+  static std::string RefusalTo(Connection& connection) {
+    proto::FrameSplitter splitter(proto::kMaxSetupBytes);
+    while (true) {
+      if (const std::optional<proto::Frame> frame = splitter.Next()) {
+        EXPECT_EQ(frame->type, proto::FrameType::kRefusal);
+        EXPECT_TRUE(Ends(connection));
+        return proto::DecodeRefusal(frame->payload);
+      }
+      const size_t count = connection.ReadSome(splitter.BeginReceive());
+      if (count == 0) {
+        return "nothing came";
+      }
+      splitter.EndReceive(count);
+    }
   }
 
   std::vector<pid_t> Workers() const { return Descendants(server_.pid()); }
@@ -255,9 +274,7 @@ TEST_F(FrontTest, RefusesMoreSessionsThanAllowed) {
   EXPECT_EQ(Ask(*one, "echo 1"), "1");
   EXPECT_EQ(Ask(*two, "echo 2"), "2");
   const auto three = Join();
-  // The refusal may carry a message, but it ends.
-  while (!Ends(*three)) {
-  }
+  EXPECT_EQ(RefusalTo(*three), "the server has no room for another session; all 2 are taken");
   EXPECT_TRUE(LogComesToHave("no room for another session"));
   EXPECT_EQ(Ask(*two, "echo still served"), "still served");
   one.reset();
@@ -329,7 +346,7 @@ TEST_F(FrontTest, ReplacesTheSocketOfAServerThatWasKilled) {
 
 TEST_F(FrontTest, SocketModeIsAsAsked) {
   Start({"--socket-mode", "0660"});
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path_.c_str(), &status), 0);
   const mode_t mask = ::umask(0);
   ::umask(mask);

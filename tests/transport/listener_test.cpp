@@ -26,7 +26,7 @@ class UnixListenerTest : public testing::Test {
   }
 
   mode_t Mode() const {
-    struct stat status {};
+    struct stat status{};
     EXPECT_EQ(::lstat(path_.c_str(), &status), 0);
     return status.st_mode & 07777;
   }

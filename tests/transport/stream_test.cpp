@@ -159,9 +159,9 @@ TEST_P(StreamTest, PeerThatLeavesWakesABlockedWriter) {
 }
 
 TEST_P(StreamTest, SignalsDoNotDisturbBlockedCalls) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};  // and no SA_RESTART
-  struct sigaction before {};
+  struct sigaction before{};
   ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
   const Bytes sent = RandomBytes(4 << 20, 12);
   std::thread writer([&] { EXPECT_TRUE(WriteAll(*pair_.client, sent)); });
