@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the GPU wrote must be in the mapping when the program learns that the work is done, by
 // whatever call it learns it. Each observing call is tried alone.
+#include <cstdint>
 #include <cstring>
 #include <thread>
 
