@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this system offers for knowing which pages a program wrote, and for sharing pages with
+// another process. Each way is tried out on a few pages in a child process: kernels and sandboxes
+// refuse in more ways than version numbers tell.
+#ifndef VESPER_CLI_MEMORY_CHECKS_H_
+#define VESPER_CLI_MEMORY_CHECKS_H_
+
+#include "cli/report.h"
+
+namespace vesper::cli {
+
+/// Ways to track written pages, best first, and the one that is in use.
+void CheckTracking(Report& report);
+
+/// Ways to share memory with a server; `is_tcp` says that it is reached through TCP.
+void CheckSharing(bool is_tcp, Report& report);
+
+}  // namespace vesper::cli
+
+#endif  // VESPER_CLI_MEMORY_CHECKS_H_
