@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a guest is told about the device is what the real driver says, number by number.
+#include <gmock/gmock.h>
+
+#include <sstream>
+
+#include "tests/framework/vulkan_test.h"
+#include "tests/integration/capability_dump.h"
+
+namespace vesper::tests {
+namespace {
+
+// Device extensions that real drivers have and the guest does not, with the reason. The same list,
+// with more of the reasoning, is in the generator's policy.
+struct LeftOut {
+  const char* prefix;
+  const char* reason;
+};
+
+constexpr LeftOut kLeftOut[] = {
+    {"VK_KHR_swapchain", "window system"},
+    {"VK_EXT_swapchain", "window system"},
+    {"VK_KHR_incremental_present", "window system"},
+    {"VK_KHR_present_", "window system"},
+    {"VK_EXT_present_", "window system"},
+    {"VK_NV_present_", "window system"},
+    {"VK_EXT_display_control", "window system"},
+    {"VK_EXT_hdr_metadata", "window system"},
+    {"VK_EXT_full_screen", "window system"},
+    {"VK_NV_low_latency", "window system"},
+    {"VK_KHR_external_memory_fd", "kernel objects of the host"},
+    {"VK_KHR_external_semaphore_fd", "kernel objects of the host"},
+    {"VK_KHR_external_fence_fd", "kernel objects of the host"},
+    {"VK_EXT_external_memory_", "kernel objects, or memory of the program's own"},
+    {"VK_NV_external_memory", "kernel objects of the host"},
+    {"VK_EXT_image_drm_format_modifier", "kernel objects of the host"},
+    {"VK_EXT_queue_family_foreign", "kernel objects of the host"},
+    {"VK_EXT_physical_device_drm", "kernel objects of the host"},
+    {"VK_EXT_map_memory_placed", "memory rules of its own"},
+    {"VK_KHR_video_", "described by a registry of its own"},
+    {"VK_NVX_binary_import", "pointers of unknown extent"},
+    {"VK_NV_cuda_kernel_launch", "pointers of unknown extent"},
+    {"VK_NV_device_diagnostic", "pointers of unknown extent"},
+    {"VK_EXT_device_fault", "pointers of unknown extent"},
+    {"VK_NV_cooperative_vector", "pointers of unknown extent"},
+    {"VK_EXT_device_memory_report", "calls the program back"},
+    {"VK_EXT_device_address_binding_report", "calls the program back"},
+    {"VK_KHR_performance_query", "a command that blocks on the host"},
+    {"VK_EXT_calibrated_timestamps", "clocks of two machines"},
+    {"VK_KHR_calibrated_timestamps", "clocks of two machines"},
+    {"VK_KHR_pipeline_binary", "handles inside untyped outputs"},
+    {"VK_EXT_pipeline_properties", "handles inside untyped outputs"},
+    {"VK_EXT_shader_tile_image", "provisional"},
+    {"VK_NV_cluster_acceleration_structure", "on no driver that is tested"},
+    {"VK_NV_partitioned_acceleration_structure", "on no driver that is tested"},
+    {"VK_NV_displacement_micromap", "provisional"},
+    {"VK_AMDX_", "provisional"},
+    {"VK_ANDROID_", "another platform"},
+    {"VK_ARM_", "another vendor's"},
+    {"VK_QCOM_", "another vendor's"},
+    {"VK_HUAWEI_", "another vendor's"},
+};
+
+bool IsLeftOut(const std::string& extension) {
+  for (const LeftOut& entry : kLeftOut) {
+    if (extension.starts_with(entry.prefix)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+class PhysicalDeviceParityTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    guest_ = new Capabilities(DumpCapabilities());
+    native_ = new Capabilities(DumpNatively());
+  }
+
+  static void TearDownTestSuite() {
+    delete guest_;
+    delete native_;
+  }
+
+  static Capabilities DumpNatively() {
+    const TemporaryFolder folder;
+    ChildProcess dump = ChildProcess::Start({VESPER_CAPABILITY_DUMP}, {}, folder.Path("out"));
+    const std::optional<int> status = dump.Wait(std::chrono::seconds(60));
+    EXPECT_TRUE(status.has_value() && *status == 0) << "the native dump failed";
+    Capabilities found;
+    std::istringstream lines(ReadFile(folder.Path("out")));
+    for (std::string line; std::getline(lines, line);) {
+      const size_t middle = line.find('=');
+      found[line.substr(0, middle)] = line.substr(middle + 1);
+    }
+    return found;
+  }
+
+  // Compares all entries whose names begin so; both sides must have the same ones.
+  static void ExpectSame(const std::string& prefix) {
+    size_t compared = 0;
+    for (const auto& [name, value] : *native_) {
+      if (!name.starts_with(prefix)) {
+        continue;
+      }
+      ++compared;
+      const auto found = guest_->find(name);
+      if (found == guest_->end()) {
+        // A struct of an extension that the guest is not offered.
+        EXPECT_FALSE(IsOfOfferedStruct(name)) << name << " is missing in the guest";
+      } else {
+        EXPECT_EQ(value, found->second) << name;
+      }
+    }
+    for (const auto& [name, value] : *guest_) {
+      if (name.starts_with(prefix)) {
+        EXPECT_TRUE(native_->contains(name)) << name << " is an invention of the guest";
+      }
+    }
+    EXPECT_GT(compared, 0u) << "nothing begins with " << prefix;
+  }
+
+  // True if the guest has other members of the same struct.
+  static bool IsOfOfferedStruct(const std::string& name) {
+    const std::string prefix = name.substr(0, name.find('.') + 1);
+    const auto next = guest_->lower_bound(prefix);
+    return next != guest_->end() && next->first.starts_with(prefix);
+  }
+
+  static bool IsNative() { return TestTarget::FromEnvironment().native; }
+
+  static Capabilities* guest_;
+  static Capabilities* native_;
+};
+
+Capabilities* PhysicalDeviceParityTest::guest_ = nullptr;
+Capabilities* PhysicalDeviceParityTest::native_ = nullptr;
+
+TEST_F(PhysicalDeviceParityTest, FeaturesAndProperties) { ExpectSame("Vk"); }
+TEST_F(PhysicalDeviceParityTest, QueueFamilies) { ExpectSame("queue_family."); }
+TEST_F(PhysicalDeviceParityTest, MemoryTypes) { ExpectSame("memory_type."); }
+TEST_F(PhysicalDeviceParityTest, MemoryHeaps) { ExpectSame("memory_heap."); }
+TEST_F(PhysicalDeviceParityTest, Formats) { ExpectSame("format."); }
+TEST_F(PhysicalDeviceParityTest, ImageFormats) { ExpectSame("image_format."); }
+TEST_F(PhysicalDeviceParityTest, Tools) { ExpectSame("tools"); }
+
+TEST_F(PhysicalDeviceParityTest, DeviceExtensions) {
+  const std::string prefix = "extension.";
+  for (const auto& [name, version] : *native_) {
+    if (!name.starts_with(prefix)) {
+      continue;
+    }
+    const std::string extension = name.substr(prefix.size());
+    const bool offered = guest_->contains(name);
+    if (offered) {
+      // The guest may know an older version than the driver.
+      EXPECT_LE(std::stoul(guest_->at(name)), std::stoul(version)) << extension;
+      EXPECT_TRUE(IsNative() || !IsLeftOut(extension)) << extension << " should not be offered";
+    } else {
+      EXPECT_TRUE(IsLeftOut(extension)) << extension << " is missing without a reason";
+    }
+  }
+  for (const auto& [name, version] : *guest_) {
+    if (name.starts_with(prefix)) {
+      EXPECT_TRUE(native_->contains(name)) << name << " is not the driver's";
+    }
+  }
+}
+
+TEST_F(PhysicalDeviceParityTest, InstanceExtensions) {
+  for (const char* name :
+       {"VK_KHR_get_physical_device_properties2", "VK_KHR_device_group_creation",
+        "VK_KHR_external_memory_capabilities", "VK_KHR_external_semaphore_capabilities",
+        "VK_KHR_external_fence_capabilities", "VK_EXT_debug_utils"}) {
+    EXPECT_TRUE(guest_->contains(std::string("instance_extension.") + name)) << name;
+  }
+}
+
+TEST_F(PhysicalDeviceParityTest, NoExternalHandlesForGuests) {
+  if (IsNative()) {
+    GTEST_SKIP() << "This is about what a guest is told.";
+  }
+  for (const auto& [name, value] : *guest_) {
+    if (name.starts_with("external.")) {
+      EXPECT_EQ("0", value) << name;
+    }
+  }
+}
+
+TEST_F(PhysicalDeviceParityTest, NumberOfDevices) { ExpectSame("physical_devices"); }
+
+}  // namespace
+}  // namespace vesper::tests
