@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// A program that uses Vulkan, to be started, watched and killed by tests:
+//
+//   guest_program create   creates an instance and says what came of it: exit status 0, or 3
+//   guest_program hold     opens a device, prints "ready" and sleeps until it is killed
+//   guest_program render   opens a device, prints "ready" and submits work until it is killed
+#include <unistd.h>
+
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "tests/framework/resources.h"
+
+namespace vesper::tests {
+namespace {
+
+int Create() {
+  Gpu gpu;
+  try {
+    gpu.OpenInstance();
+  } catch (const VulkanError& error) {
+    std::cout << ResultName(error.result()) << std::endl;
+    return 3;
+  }
+  std::cout << ResultName(VK_SUCCESS) << std::endl;
+  return 0;
+}
+
+int Hold() {
+  Gpu gpu;
+  gpu.Open();
+  const Buffer buffer = MakeHostBuffer(gpu, 1 << 20);
+  std::cout << "ready" << std::endl;
+  while (true) {
+    pause();
+  }
+}
+
+int Render() {
+  Gpu gpu;
+  gpu.Open();
+  const Buffer buffer = MakeHostBuffer(gpu, 1 << 20);
+  for (uint32_t i = 0;; ++i) {
+    gpu.Execute([&](VkCommandBuffer commands) {
+      gpu.vk.CmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, i);
+    });
+    if (i == 3) {
+      std::cout << "ready" << std::endl;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace vesper::tests
+
+int main(int argc, char** argv) {
+  const std::string mode = argc == 2 ? argv[1] : "";
+  try {
+    if (mode == "create") {
+      return vesper::tests::Create();
+    }
+    if (mode == "hold") {
+      return vesper::tests::Hold();
+    }
+    if (mode == "render") {
+      return vesper::tests::Render();
+    }
+    std::cerr << "usage: guest_program create|hold|render\n";
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+  }
+  return 2;
+}
