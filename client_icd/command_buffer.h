@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Command pools and buffers. Recording encodes into the command buffer's own stream, without a lock
+// (Vulkan already makes the program synchronise a pool); vkEndCommandBuffer appends that stream to
+// the session's.
+#pragma once
+
+#include <vector>
+
+#include "client_icd/object.h"
+#include "client_icd/session.h"
+#include "proto/buffer.h"
+
+namespace vesper::client {
+
+class Device;
+class CommandPool;
+
+class CommandBuffer : public Dispatchable {
+ public:
+  static CommandBuffer& From(VkCommandBuffer buffer) {
+    return *reinterpret_cast<CommandBuffer*>(buffer);
+  }
+
+  CommandBuffer(proto::ObjectId object_id, CommandPool& pool, Session& session, bool is_primary)
+      : Dispatchable(object_id), pool_(pool), session_(session), is_primary_(is_primary) {}
+
+  CommandPool& pool() { return pool_; }
+  Session& session() { return session_; }
+  bool is_primary() const { return is_primary_; }
+
+  /// Encodes one command. `args` is its Args struct.
+  void Record(uint16_t number, const void* args) {
+    const size_t header = proto::BeginCommand(stream_, number, 0, 0);
+    proto::Encoder(stream_, session_.known_structs(), IdOfHandle)
+        .Request(*proto::CommandRecord(number), args);
+    complete_ = proto::FinishCommand(stream_, header) && complete_;
+  }
+
+  void Clear();
+  /// Sends what was recorded; false if some of it was lost for want of memory.
+  bool Send();
+
+ private:
+  CommandPool& pool_;
+  Session& session_;
+  const bool is_primary_;
+  bool complete_ = true;
+  proto::Buffer stream_;
+};
+
+class CommandPool {
+ public:
+  CommandPool(Device& owner, const Allocator& callbacks) : device(owner), allocator(callbacks) {}
+
+  Device& device;
+  const Allocator allocator;
+  std::vector<CommandBuffer*> buffers;
+};
+
+}  // namespace vesper::client

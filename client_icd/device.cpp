@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// VkDevice: created by a call, since a missing feature is an answer that programs act on. Queues
+// are made known to the host at once, so vkGetDeviceQueue is a look-up.
+#include "client_icd/device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "client_icd/entry_points_gen.h"
+#include "client_icd/generated_support.h"
+#include "client_icd/instance.h"
+#include "client_icd/physical_device.h"
+#include "client_icd/proc_table.h"
+#include "client_icd/queue.h"
+#include "proto/records_gen.h"
+
+namespace vesper::client {
+
+Device::Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
+               std::vector<bool> enabled_extensions, const Allocator& allocator)
+    : Dispatchable(object_id),
+      physical_device_(physical_device),
+      session_(physical_device.session()),
+      allocator_(allocator),
+      enabled_extensions_(std::move(enabled_extensions)),
+      state_(std::make_shared<DeviceState>()) {
+  session_.AddDevice(id, state_);
+}
+
+Device::~Device() {
+  session_.RemoveDevice(id);
+  for (const auto& queue : queues_) {
+    session_.RemoveQueue(queue->id);
+  }
+}
+
+void Device::MakeQueues(const VkDeviceCreateInfo& create_info) {
+  for (uint32_t i = 0; i < create_info.queueCreateInfoCount; ++i) {
+    const VkDeviceQueueCreateInfo& info = create_info.pQueueCreateInfos[i];
+    for (uint32_t index = 0; index < info.queueCount; ++index) {
+      const proto::ObjectId queue_id = session_.store().Allocate(proto::HandleType::kQueue);
+      queues_.push_back(
+          std::make_unique<Queue>(queue_id, *this, info.queueFamilyIndex, index, info.flags));
+      session_.AddQueue(queue_id, queues_.back()->progress());
+      const proto::Args_vesperGetQueue args{handle(), info.flags, info.queueFamilyIndex, index,
+                                            queue_id};
+      session_.Post(proto::command_number::vesperGetQueue, &args);
+    }
+  }
+}
+
+Queue* Device::FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags) {
+  for (const auto& queue : queues_) {
+    if (queue->family() == family && queue->index() == index && queue->flags() == flags) {
+      return queue.get();
+    }
+  }
+  return nullptr;
+}
+
+void Device::ReleaseMemory() {
+  std::vector<std::shared_ptr<Shadow>> mapped;
+  {
+    const std::lock_guard lock(mapped_mutex_);
+    mapped = mapped_;
+  }
+  for (const std::shared_ptr<Shadow>& shadow : mapped) {
+    shadow->Collect(session_, handle(), 0, shadow->size());
+  }
+}
+
+void Device::AddMapped(std::shared_ptr<Shadow> shadow) {
+  const std::lock_guard lock(mapped_mutex_);
+  mapped_.push_back(std::move(shadow));
+}
+
+void Device::RemoveMapped(const Shadow* shadow) {
+  const std::lock_guard lock(mapped_mutex_);
+  std::erase_if(mapped_, [shadow](const auto& mapped) { return mapped.get() == shadow; });
+}
+
+namespace entry {
+
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
+                                              const VkDeviceCreateInfo* pCreateInfo,
+                                              const VkAllocationCallbacks* pAllocator,
+                                              VkDevice* pDevice) {
+  PhysicalDevice& physical_device = PhysicalDevice::From(physicalDevice);
+  Session& session = physical_device.session();
+  *pDevice = VK_NULL_HANDLE;
+  std::vector<bool> enabled(proto::Extensions().size(), false);
+  for (uint32_t i = 0; i < pCreateInfo->enabledExtensionCount; ++i) {
+    const char* name = pCreateInfo->ppEnabledExtensionNames[i];
+    if (!physical_device.Offers(name)) {
+      return VK_ERROR_EXTENSION_NOT_PRESENT;
+    }
+    enabled[static_cast<size_t>(proto::ExtensionIndex(name))] = true;
+  }
+  // Device layers are deprecated and must be ignored.
+  VkDeviceCreateInfo create_info = *pCreateInfo;
+  create_info.enabledLayerCount = 0;
+  create_info.ppEnabledLayerNames = nullptr;
+
+  proto::ObjectId id = 0;
+  VkDevice wire_handle = VK_NULL_HANDLE;
+  proto::Args_vkCreateDevice args{physicalDevice, &create_info, nullptr, &wire_handle};
+  const VkResult result = CreateObjects(
+      session, session.IsLost(), Send::kCall, proto::command_number::vkCreateDevice, &args,
+      &args.ret, proto::HandleType::kDevice, reinterpret_cast<uint64_t*>(&wire_handle), 1,
+      kHostMemory | kDeviceMemory | kInitialization);
+  if (result != VK_SUCCESS) {
+    return result;
+  }
+  id = ToId(wire_handle);
+  const Allocator allocator(pAllocator, physical_device.instance().allocator());
+  Device* device = allocator.New<Device>(VK_SYSTEM_ALLOCATION_SCOPE_DEVICE, id, physical_device,
+                                         std::move(enabled), allocator);
+  if (device == nullptr) {
+    // The host has a device that the guest cannot keep: take it back.
+    Dispatchable stand_in(id);
+    const proto::Args_vkDestroyDevice destroy{reinterpret_cast<VkDevice>(&stand_in), nullptr};
+    session.Post(proto::command_number::vkDestroyDevice, &destroy);
+    session.store().Free(id);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  device->MakeQueues(*pCreateInfo);
+  *pDevice = device->handle();
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkDestroyDevice(VkDevice device, const VkAllocationCallbacks*) {
+  if (device == VK_NULL_HANDLE) {
+    return;
+  }
+  Device& object = Device::From(device);
+  Session& session = object.session();
+  const proto::Args_vkDestroyDevice args{device, nullptr};
+  session.Post(proto::command_number::vkDestroyDevice, &args);
+  session.Flush();
+  session.store().Free(object.id);
+  for (const auto& queue : object.queues()) {
+    session.store().Free(queue->id);
+  }
+  const Allocator allocator = object.allocator();
+  allocator.Delete(&object);
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetDeviceQueue(VkDevice device, uint32_t queueFamilyIndex,
+                                            uint32_t queueIndex, VkQueue* pQueue) {
+  *pQueue =
+      reinterpret_cast<VkQueue>(Device::From(device).FindQueue(queueFamilyIndex, queueIndex, 0));
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetDeviceQueue2(VkDevice device, const VkDeviceQueueInfo2* pQueueInfo,
+                                             VkQueue* pQueue) {
+  *pQueue = reinterpret_cast<VkQueue>(Device::From(device).FindQueue(
+      pQueueInfo->queueFamilyIndex, pQueueInfo->queueIndex, pQueueInfo->flags));
+}
+
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetDeviceProcAddr(VkDevice device, const char* pName) {
+  const Proc* proc = pName == nullptr ? nullptr : FindProc(pName);
+  if (proc == nullptr ||
+      (proc->level != ProcLevel::kDevice && std::strcmp(pName, "vkGetDeviceProcAddr") != 0)) {
+    return nullptr;
+  }
+  Device& object = Device::From(device);
+  // Core commands up to the version that the program asked for, commands of enabled extensions.
+  // An instance extension that is enabled brings its device commands too (VK_EXT_debug_utils).
+  Instance& instance = object.physical_device().instance();
+  const uint32_t version =
+      std::min(instance.api_version(),
+               object.physical_device().snapshot().properties->properties.apiVersion);
+  const bool provided = IsProvided(*proc, version, [&](uint16_t extension) {
+    return object.IsExtensionEnabled(extension) || instance.IsExtensionEnabled(extension);
+  });
+  return provided ? proc->function() : nullptr;
+}
+
+}  // namespace entry
+}  // namespace vesper::client

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "client_icd/object.h"
+#include "client_icd/progress.h"
+#include "client_icd/session.h"
+#include "client_icd/shadow.h"
+
+namespace vesper::client {
+
+class PhysicalDevice;
+class Queue;
+
+/// A VkDevice.
+class Device : public Dispatchable {
+ public:
+  static Device& From(VkDevice device) { return *reinterpret_cast<Device*>(device); }
+
+  Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
+         std::vector<bool> enabled_extensions, const Allocator& allocator);
+  ~Device();
+
+  VkDevice handle() { return reinterpret_cast<VkDevice>(this); }
+  PhysicalDevice& physical_device() { return physical_device_; }
+  Session& session() { return session_; }
+  const Allocator& allocator() const { return allocator_; }
+  bool IsLost() const { return state_->lost.load(std::memory_order_acquire) || session_.IsLost(); }
+  bool IsExtensionEnabled(uint16_t index) const { return enabled_extensions_[index]; }
+
+  /// Makes the queues known to guest and host.
+  void MakeQueues(const VkDeviceCreateInfo& create_info);
+  Queue* FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags);
+  const std::vector<std::unique_ptr<Queue>>& queues() const { return queues_; }
+
+  /// The hook of every call that releases the program's writes to the device: all mapped coherent
+  /// memory is collected and is in the stream when it returns.
+  void ReleaseMemory();
+  void AddMapped(std::shared_ptr<Shadow> shadow);
+  void RemoveMapped(const Shadow* shadow);
+
+  // Private data (private_data.cpp): the program's, per slot and object.
+  std::mutex& private_data_mutex() { return private_data_mutex_; }
+  std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>>& private_data() {
+    return private_data_;
+  }
+
+ private:
+  PhysicalDevice& physical_device_;
+  Session& session_;
+  const Allocator allocator_;
+  const std::vector<bool> enabled_extensions_;
+  std::shared_ptr<DeviceState> state_;
+  std::vector<std::unique_ptr<Queue>> queues_;
+  std::mutex mapped_mutex_;
+  std::vector<std::shared_ptr<Shadow>> mapped_;  // coherent memory that is mapped
+  std::mutex private_data_mutex_;
+  std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>> private_data_;
+};
+
+}  // namespace vesper::client

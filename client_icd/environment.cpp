@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_icd/environment.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+
+namespace vesper::client {
+namespace {
+
+std::string Variable(const char* name) {
+  const char* value = ::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+bool HasWord(std::string_view list, std::string_view word) {
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    if (list.substr(0, comma) == word) {
+      return true;
+    }
+    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string DefaultServer() {
+  // Where vesperd listens by default when the same user starts it.
+  const std::string runtime_dir = Variable("XDG_RUNTIME_DIR");
+  return ::geteuid() == 0 || runtime_dir.empty() ? "unix:/run/vesper/vesper.sock"
+                                                 : "unix:" + runtime_dir + "/vesper.sock";
+}
+
+Environment Environment::Read() {
+  Environment environment;
+  environment.server = Variable("VESPER_SERVER");
+  if (environment.server.empty()) {
+    environment.server = DefaultServer();
+  }
+  const std::string debug = Variable("VESPER_DEBUG");
+  environment.debug_sync = HasWord(debug, "sync");
+  environment.debug_log = HasWord(debug, "log");
+  return environment;
+}
+
+void Say(const std::string& sentence) {
+  const std::string line = "vesper: " + sentence + "\n";
+  // One write, so that lines of several threads don't mix; nobody can help if it fails.
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace vesper::client

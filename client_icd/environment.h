@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace vesper::client {
+
+/// What the user asked for through the environment. Read once per instance.
+///   VESPER_SERVER  where the host's server listens: unix:/path or tcp:HOST:PORT
+///   VESPER_DEBUG   words separated by commas:
+///                    sync  every posted command waits until the host has executed it
+///                    log   the session's beginning and end on stderr
+struct Environment {
+  std::string server;
+  bool debug_sync = false;
+  bool debug_log = false;
+
+  static Environment Read();
+};
+
+/// The endpoint used without VESPER_SERVER: where a server of this machine listens by default.
+std::string DefaultServer();
+
+/// One line on stderr, "vesper: …". Only for what the user must know or asked to see.
+void Say(const std::string& sentence);
+
+}  // namespace vesper::client

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_icd/generated_support.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace vesper::client {
+
+VkResult Reportable(VkResult error, uint32_t allowed) {
+  switch (error) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+      if ((allowed & kHostMemory) != 0) {
+        return error;
+      }
+      break;
+    case VK_ERROR_DEVICE_LOST:
+      if ((allowed & kDeviceLost) != 0) {
+        return error;
+      }
+      break;
+    default:
+      break;
+  }
+  if ((allowed & kDeviceMemory) != 0) {
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  }
+  return (allowed & kHostMemory) != 0 ? VK_ERROR_OUT_OF_HOST_MEMORY : VK_SUCCESS;
+}
+
+VkResult LostResult(uint32_t allowed) {
+  if ((allowed & kDeviceLost) != 0) {
+    return VK_ERROR_DEVICE_LOST;
+  }
+  // Commands without that code: "lost device" lets them succeed or fail in any way they may. An
+  // error is the more helpful answer.
+  if ((allowed & kInitialization) != 0) {
+    return VK_ERROR_INITIALIZATION_FAILED;
+  }
+  if ((allowed & kDeviceMemory) != 0) {
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  }
+  return (allowed & kHostMemory) != 0 ? VK_ERROR_OUT_OF_HOST_MEMORY : VK_SUCCESS;
+}
+
+VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, void* args,
+                       const VkResult* result, proto::HandleType type, uint64_t* handles,
+                       uint64_t count, uint32_t errors) {
+  ObjectStore& store = session.store();
+  VkResult status = lost ? LostResult(errors) : session.TakePendingError(errors);
+  uint64_t given = 0;
+  for (; status == VK_SUCCESS && given < count; ++given) {
+    handles[given] = store.Allocate(type);
+    if (handles[given] == 0) {
+      status = VK_ERROR_OUT_OF_HOST_MEMORY;
+      break;
+    }
+  }
+  if (status == VK_SUCCESS && send == Send::kPost) {
+    session.Post(number, args);
+    return VK_SUCCESS;
+  }
+  const std::vector<uint64_t> ids(handles, handles + given);
+  if (status == VK_SUCCESS) {
+    if (session.Call(number, args)) {
+      status = *result;
+    } else {
+      status = LostResult(errors);
+      std::fill_n(handles, count, 0);
+    }
+  } else {
+    std::fill_n(handles, count, 0);
+  }
+  // The reply holds each object's id, or 0 for one that was not made.
+  for (uint64_t i = 0; i < ids.size(); ++i) {
+    if (handles[i] != ids[i]) {
+      handles[i] = 0;
+      store.Free(ids[i]);
+    }
+  }
+  return status;
+}
+
+}  // namespace vesper::client

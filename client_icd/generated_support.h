@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the generated entry points are made of (entry_points_gen.cpp).
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <cstdint>
+
+#include "client_icd/object.h"
+#include "client_icd/session.h"
+
+namespace vesper::client {
+
+/// The error codes that a command may return, as far as the driver makes use of them.
+enum ErrorMask : uint32_t {
+  kNoError = 0,
+  kHostMemory = 1,
+  kDeviceMemory = 2,
+  kDeviceLost = 4,
+  kInitialization = 8,
+};
+
+enum class Send { kPost, kCall };
+
+/// `error` if the mask allows it, else the nearest code that it allows, else VK_SUCCESS.
+VkResult Reportable(VkResult error, uint32_t allowed);
+
+/// What a command returns once the session or device is lost (Vulkan 1.4, "Lost Device").
+VkResult LostResult(uint32_t allowed);
+
+// The owner is a Device, Queue or PhysicalDevice: it has session() and IsLost().
+
+template <typename Owner>
+VkResult CallResult(Owner& owner, uint16_t number, void* args, const VkResult* result,
+                    uint32_t errors) {
+  if (owner.IsLost() || !owner.session().Call(number, args)) {
+    return LostResult(errors);
+  }
+  return *result;
+}
+
+template <typename Owner>
+VkResult PostResult(Owner& owner, uint16_t number, const void* args, uint32_t errors) {
+  if (owner.IsLost()) {
+    return LostResult(errors);
+  }
+  if (const VkResult pending = owner.session().TakePendingError(errors)) {
+    return pending;
+  }
+  owner.session().Post(number, args);
+  return VK_SUCCESS;
+}
+
+/// Gives ids to `count` new objects, sends the command, and takes back the ids of those that the
+/// host could not make. Every handle that was not made is VK_NULL_HANDLE afterwards.
+VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, void* args,
+                       const VkResult* result, proto::HandleType type, uint64_t* handles,
+                       uint64_t count, uint32_t errors);
+
+template <typename Owner>
+VkResult CreateObjects(Owner& owner, Send send, uint16_t number, void* args, const VkResult* result,
+                       proto::HandleType type, uint64_t* handles, uint64_t count, uint32_t errors) {
+  return CreateObjects(owner.session(), owner.IsLost(), send, number, args, result, type, handles,
+                       count, errors);
+}
+
+template <typename Owner, typename Handle>
+void DestroyObject(Owner& owner, uint16_t number, const void* args, proto::HandleType,
+                   Handle handle) {
+  if (handle != VK_NULL_HANDLE) {
+    owner.session().Post(number, args);
+    owner.session().store().Free(ToId(handle));
+  }
+}
+
+}  // namespace vesper::client

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// VkPhysicalDevice. What never changes is answered from the snapshot; formats and images are asked
+// for. Handle types of the host's kernel mean nothing to the guest's, so everything "external" is
+// reported as unsupported.
+#include "client_icd/physical_device.h"
+
+#include <cstring>
+
+#include "client_icd/entry_points_gen.h"
+#include "client_icd/generated_support.h"
+#include "client_icd/instance.h"
+#include "proto/records_gen.h"
+#include "proto/reply_decoder.h"
+
+namespace vesper::client {
+namespace {
+
+template <typename T>
+void CopyFromSnapshot(uint16_t record_index, const T* source, T* target) {
+  proto::CopyStruct(proto::Records()[record_index], source, target);
+}
+
+template <typename T>
+const T* FindInChain(const void* next, VkStructureType type) {
+  for (auto* element = static_cast<const VkBaseInStructure*>(next); element != nullptr;
+       element = element->pNext) {
+    if (element->sType == type) {
+      return reinterpret_cast<const T*>(element);
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Session& PhysicalDevice::session() { return instance_.session(); }
+bool PhysicalDevice::IsLost() { return instance_.IsLost(); }
+
+bool PhysicalDevice::Offers(const char* extension) const {
+  return std::any_of(snapshot_.extensions.begin(), snapshot_.extensions.end(),
+                     [extension](const VkExtensionProperties& offered) {
+                       return std::strcmp(offered.extensionName, extension) == 0;
+                     });
+}
+
+namespace entry {
+
+VKAPI_ATTR VkResult VKAPI_CALL
+vkEnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice, const char* pLayerName,
+                                     uint32_t* pPropertyCount, VkExtensionProperties* pProperties) {
+  if (pLayerName != nullptr) {
+    *pPropertyCount = 0;
+    return VK_ERROR_LAYER_NOT_PRESENT;
+  }
+  return CopyOut(PhysicalDevice::From(physicalDevice).snapshot().extensions, pPropertyCount,
+                 pProperties);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkEnumerateDeviceLayerProperties(VkPhysicalDevice,
+                                                                uint32_t* pPropertyCount,
+                                                                VkLayerProperties*) {
+  *pPropertyCount = 0;
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures(VkPhysicalDevice physicalDevice,
+                                                       VkPhysicalDeviceFeatures* pFeatures) {
+  *pFeatures = PhysicalDevice::From(physicalDevice).snapshot().features->features;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice physicalDevice,
+                                                        VkPhysicalDeviceFeatures2* pFeatures) {
+  CopyFromSnapshot(proto::record_index::VkPhysicalDeviceFeatures2,
+                   PhysicalDevice::From(physicalDevice).snapshot().features, pFeatures);
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties(VkPhysicalDevice physicalDevice,
+                                                         VkPhysicalDeviceProperties* pProperties) {
+  *pProperties = PhysicalDevice::From(physicalDevice).snapshot().properties->properties;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(
+    VkPhysicalDevice physicalDevice, VkPhysicalDeviceProperties2* pProperties) {
+  CopyFromSnapshot(proto::record_index::VkPhysicalDeviceProperties2,
+                   PhysicalDevice::From(physicalDevice).snapshot().properties, pProperties);
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceQueueFamilyProperties(
+    VkPhysicalDevice physicalDevice, uint32_t* pQueueFamilyPropertyCount,
+    VkQueueFamilyProperties* pQueueFamilyProperties) {
+  std::vector<VkQueueFamilyProperties> families;
+  for (const VkQueueFamilyProperties2* family :
+       PhysicalDevice::From(physicalDevice).snapshot().queue_families) {
+    families.push_back(family->queueFamilyProperties);
+  }
+  CopyOut(families, pQueueFamilyPropertyCount, pQueueFamilyProperties);
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceQueueFamilyProperties2(
+    VkPhysicalDevice physicalDevice, uint32_t* pQueueFamilyPropertyCount,
+    VkQueueFamilyProperties2* pQueueFamilyProperties) {
+  const auto& families = PhysicalDevice::From(physicalDevice).snapshot().queue_families;
+  const uint32_t available = static_cast<uint32_t>(families.size());
+  if (pQueueFamilyProperties == nullptr) {
+    *pQueueFamilyPropertyCount = available;
+    return;
+  }
+  *pQueueFamilyPropertyCount = std::min(*pQueueFamilyPropertyCount, available);
+  for (uint32_t i = 0; i < *pQueueFamilyPropertyCount; ++i) {
+    CopyFromSnapshot(proto::record_index::VkQueueFamilyProperties2,
+                     static_cast<const VkQueueFamilyProperties2*>(families[i]),
+                     &pQueueFamilyProperties[i]);
+  }
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceMemoryProperties(
+    VkPhysicalDevice physicalDevice, VkPhysicalDeviceMemoryProperties* pMemoryProperties) {
+  *pMemoryProperties = PhysicalDevice::From(physicalDevice).snapshot().memory->memoryProperties;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceMemoryProperties2(
+    VkPhysicalDevice physicalDevice, VkPhysicalDeviceMemoryProperties2* pMemoryProperties) {
+  PhysicalDevice& device = PhysicalDevice::From(physicalDevice);
+  // Types and heaps never change; what is chained (the budget) does.
+  proto::Args_vkGetPhysicalDeviceMemoryProperties2 args{physicalDevice, pMemoryProperties};
+  if (pMemoryProperties->pNext == nullptr ||
+      !device.session().Call(proto::command_number::vkGetPhysicalDeviceMemoryProperties2, &args)) {
+    pMemoryProperties->memoryProperties = device.snapshot().memory->memoryProperties;
+  }
+}
+
+// -- formats and images -----------------------------------------------------------------------
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFormatProperties(
+    VkPhysicalDevice physicalDevice, VkFormat format, VkFormatProperties* pFormatProperties) {
+  VkFormatProperties2 properties{VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2, nullptr, {}};
+  vkGetPhysicalDeviceFormatProperties2(physicalDevice, format, &properties);
+  *pFormatProperties = properties.formatProperties;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceImageFormatProperties(
+    VkPhysicalDevice physicalDevice, VkFormat format, VkImageType type, VkImageTiling tiling,
+    VkImageUsageFlags usage, VkImageCreateFlags flags,
+    VkImageFormatProperties* pImageFormatProperties) {
+  const VkPhysicalDeviceImageFormatInfo2 info{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_FORMAT_INFO_2,
+                                              nullptr,
+                                              format,
+                                              type,
+                                              tiling,
+                                              usage,
+                                              flags};
+  VkImageFormatProperties2 properties{VK_STRUCTURE_TYPE_IMAGE_FORMAT_PROPERTIES_2, nullptr, {}};
+  const VkResult result =
+      vkGetPhysicalDeviceImageFormatProperties2(physicalDevice, &info, &properties);
+  *pImageFormatProperties = properties.imageFormatProperties;
+  return result;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceImageFormatProperties2(
+    VkPhysicalDevice physicalDevice, const VkPhysicalDeviceImageFormatInfo2* pImageFormatInfo,
+    VkImageFormatProperties2* pImageFormatProperties) {
+  const auto* external = FindInChain<VkPhysicalDeviceExternalImageFormatInfo>(
+      pImageFormatInfo->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
+  if (external != nullptr && external->handleType != 0) {
+    pImageFormatProperties->imageFormatProperties = {};
+    return VK_ERROR_FORMAT_NOT_SUPPORTED;
+  }
+  proto::Args_vkGetPhysicalDeviceImageFormatProperties2 args{physicalDevice, pImageFormatInfo,
+                                                             pImageFormatProperties};
+  return CallResult(PhysicalDevice::From(physicalDevice),
+                    proto::command_number::vkGetPhysicalDeviceImageFormatProperties2, &args,
+                    &args.ret, kHostMemory | kDeviceMemory);
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceSparseImageFormatProperties(
+    VkPhysicalDevice physicalDevice, VkFormat format, VkImageType type,
+    VkSampleCountFlagBits samples, VkImageUsageFlags usage, VkImageTiling tiling,
+    uint32_t* pPropertyCount, VkSparseImageFormatProperties* pProperties) {
+  const VkPhysicalDeviceSparseImageFormatInfo2 info{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SPARSE_IMAGE_FORMAT_INFO_2,
+      nullptr,
+      format,
+      type,
+      samples,
+      usage,
+      tiling};
+  if (pProperties == nullptr) {
+    vkGetPhysicalDeviceSparseImageFormatProperties2(physicalDevice, &info, pPropertyCount, nullptr);
+    return;
+  }
+  std::vector<VkSparseImageFormatProperties2> properties(
+      *pPropertyCount, {VK_STRUCTURE_TYPE_SPARSE_IMAGE_FORMAT_PROPERTIES_2, nullptr, {}});
+  vkGetPhysicalDeviceSparseImageFormatProperties2(physicalDevice, &info, pPropertyCount,
+                                                  properties.data());
+  for (uint32_t i = 0; i < *pPropertyCount && i < properties.size(); ++i) {
+    pProperties[i] = properties[i].properties;
+  }
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceExternalBufferProperties(
+    VkPhysicalDevice, const VkPhysicalDeviceExternalBufferInfo*,
+    VkExternalBufferProperties* pExternalBufferProperties) {
+  pExternalBufferProperties->externalMemoryProperties = {};
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceExternalFenceProperties(
+    VkPhysicalDevice, const VkPhysicalDeviceExternalFenceInfo*,
+    VkExternalFenceProperties* pExternalFenceProperties) {
+  pExternalFenceProperties->exportFromImportedHandleTypes = 0;
+  pExternalFenceProperties->compatibleHandleTypes = 0;
+  pExternalFenceProperties->externalFenceFeatures = 0;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceExternalSemaphoreProperties(
+    VkPhysicalDevice, const VkPhysicalDeviceExternalSemaphoreInfo*,
+    VkExternalSemaphoreProperties* pExternalSemaphoreProperties) {
+  pExternalSemaphoreProperties->exportFromImportedHandleTypes = 0;
+  pExternalSemaphoreProperties->compatibleHandleTypes = 0;
+  pExternalSemaphoreProperties->externalSemaphoreFeatures = 0;
+}
+
+}  // namespace entry
+}  // namespace vesper::client

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "client_icd/object.h"
+#include "client_icd/session.h"
+#include "proto/snapshot.h"
+
+namespace vesper::client {
+
+class Instance;
+
+/// Answers a two-call enumeration: count only if `out` is null, else as many as fit.
+template <typename T>
+VkResult CopyOut(const std::vector<T>& values, uint32_t* count, T* out) {
+  const uint32_t available = static_cast<uint32_t>(values.size());
+  if (out == nullptr) {
+    *count = available;
+    return VK_SUCCESS;
+  }
+  *count = std::min(*count, available);
+  std::copy_n(values.begin(), *count, out);
+  return *count < available ? VK_INCOMPLETE : VK_SUCCESS;
+}
+
+/// A VkPhysicalDevice: a view of the snapshot. Owned by the instance, immutable.
+class PhysicalDevice : public Dispatchable {
+ public:
+  static PhysicalDevice& From(VkPhysicalDevice device) {
+    return *reinterpret_cast<PhysicalDevice*>(device);
+  }
+
+  PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSnapshot& snapshot)
+      : Dispatchable(snapshot.id), instance_(instance), snapshot_(snapshot) {}
+
+  Instance& instance() { return instance_; }
+  Session& session();
+  bool IsLost();
+  const proto::PhysicalDeviceSnapshot& snapshot() const { return snapshot_; }
+  bool Offers(const char* extension) const;
+
+ private:
+  Instance& instance_;
+  const proto::PhysicalDeviceSnapshot& snapshot_;
+};
+
+}  // namespace vesper::client

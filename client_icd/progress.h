@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Progress of queues. Every batch that the guest submits to a queue has a number, counted from 1 in
+// submission order; the host signals a timeline semaphore of its own with that number and pushes
+// how far it has come. A fence is a number on a queue. A timeline semaphore's value is what
+// completed batches and the program itself signalled.
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+
+#include "proto/object_id.h"
+
+namespace vesper::client {
+
+/// A timeline semaphore that a batch will signal.
+struct PendingSignal {
+  uint64_t batch = 0;
+  proto::ObjectId semaphore = 0;
+  uint64_t value = 0;
+};
+
+/// All members are guarded by Session::progress_mutex(), except where the reader alone writes.
+struct QueueProgress {
+  std::atomic<uint64_t> reached{0};  // written under the mutex, read anywhere
+  uint64_t submitted = 0;
+  std::deque<PendingSignal> signals;  // in order of `batch`
+};
+
+struct DeviceState {
+  std::atomic<bool> lost{false};
+};
+
+}  // namespace vesper::client

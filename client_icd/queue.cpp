@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// VkQueue. Submitting is a post. Every batch gets a number (progress.h); the host signals it when
+// the batch is done, which is all that fences, timeline semaphores and idle waits in the guest
+// need.
+#include "client_icd/queue.h"
+
+#include "client_icd/device.h"
+#include "client_icd/entry_points_gen.h"
+#include "client_icd/fence.h"
+#include "client_icd/generated_support.h"
+#include "client_icd/semaphore.h"
+#include "client_icd/wait.h"
+#include "proto/records_gen.h"
+
+namespace vesper::client {
+namespace {
+
+constexpr uint32_t kErrors = kHostMemory | kDeviceMemory | kDeviceLost;
+
+struct Signal {
+  VkSemaphore semaphore;
+  uint64_t value;
+};
+
+/// Calls `visit(batch index, signal)` for the semaphores that the batches signal.
+template <typename Visit>
+void ForEachSignal(const VkSubmitInfo* submits, uint32_t count, const Visit& visit) {
+  for (uint32_t i = 0; i < count; ++i) {
+    const VkTimelineSemaphoreSubmitInfo* values = nullptr;
+    for (auto* next = static_cast<const VkBaseInStructure*>(submits[i].pNext); next != nullptr;
+         next = next->pNext) {
+      if (next->sType == VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO) {
+        values = reinterpret_cast<const VkTimelineSemaphoreSubmitInfo*>(next);
+      }
+    }
+    for (uint32_t s = 0; values != nullptr && s < submits[i].signalSemaphoreCount &&
+                         s < values->signalSemaphoreValueCount;
+         ++s) {
+      visit(i, Signal{submits[i].pSignalSemaphores[s], values->pSignalSemaphoreValues[s]});
+    }
+  }
+}
+
+template <typename Visit>
+void ForEachSignal(const VkSubmitInfo2* submits, uint32_t count, const Visit& visit) {
+  for (uint32_t i = 0; i < count; ++i) {
+    for (uint32_t s = 0; s < submits[i].signalSemaphoreInfoCount; ++s) {
+      const VkSemaphoreSubmitInfo& info = submits[i].pSignalSemaphoreInfos[s];
+      visit(i, Signal{info.semaphore, info.value});
+    }
+  }
+}
+
+template <typename Visit>
+void ForEachSignal(const VkBindSparseInfo* binds, uint32_t count, const Visit& visit) {
+  for (uint32_t i = 0; i < count; ++i) {
+    for (auto* next = static_cast<const VkBaseInStructure*>(binds[i].pNext); next != nullptr;
+         next = next->pNext) {
+      if (next->sType != VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO) {
+        continue;
+      }
+      const auto* values = reinterpret_cast<const VkTimelineSemaphoreSubmitInfo*>(next);
+      for (uint32_t s = 0;
+           s < binds[i].signalSemaphoreCount && s < values->signalSemaphoreValueCount; ++s) {
+        visit(i, Signal{binds[i].pSignalSemaphores[s], values->pSignalSemaphoreValues[s]});
+      }
+    }
+  }
+}
+
+/// Everything that the three kinds of submission have in common. `args` must not name the fence,
+/// which the host does not know.
+template <typename Batch>
+VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* batches,
+                uint32_t count, VkFence fence) {
+  Device& device = queue.device();
+  Session& session = queue.session();
+  if (device.IsLost()) {
+    return VK_ERROR_DEVICE_LOST;
+  }
+  if (const VkResult pending = session.TakePendingError(kErrors)) {
+    return pending;
+  }
+  device.ReleaseMemory();
+  {
+    const std::lock_guard lock(session.progress_mutex());
+    QueueProgress& progress = *queue.progress();
+    const uint64_t first = progress.submitted + 1;
+    ForEachSignal(batches, count, [&](uint32_t batch, const Signal& signal) {
+      const auto* semaphore =
+          static_cast<const Semaphore*>(session.store().State(ToId(signal.semaphore)));
+      if (semaphore != nullptr && semaphore->is_timeline) {
+        progress.signals.push_back({first + batch, ToId(signal.semaphore), signal.value});
+      }
+    });
+    // A submission without batches still counts: its fence waits for what came before.
+    progress.submitted += count == 0 ? 1 : count;
+    AttachFence(session, fence, queue.progress(), progress.submitted);
+  }
+  session.Post(number, args);
+  session.Flush();
+  return device.IsLost() ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
+}
+
+}  // namespace
+
+Session& Queue::session() { return device_.session(); }
+bool Queue::IsLost() { return device_.IsLost(); }
+
+namespace entry {
+
+VKAPI_ATTR VkResult VKAPI_CALL vkQueueSubmit(VkQueue queue, uint32_t submitCount,
+                                             const VkSubmitInfo* pSubmits, VkFence fence) {
+  const proto::Args_vkQueueSubmit args{queue, submitCount, pSubmits, VK_NULL_HANDLE};
+  return Submit(Queue::From(queue), proto::command_number::vkQueueSubmit, &args, pSubmits,
+                submitCount, fence);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkQueueSubmit2(VkQueue queue, uint32_t submitCount,
+                                              const VkSubmitInfo2* pSubmits, VkFence fence) {
+  const proto::Args_vkQueueSubmit2 args{queue, submitCount, pSubmits, VK_NULL_HANDLE};
+  return Submit(Queue::From(queue), proto::command_number::vkQueueSubmit2, &args, pSubmits,
+                submitCount, fence);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkQueueBindSparse(VkQueue queue, uint32_t bindInfoCount,
+                                                 const VkBindSparseInfo* pBindInfo, VkFence fence) {
+  const proto::Args_vkQueueBindSparse args{queue, bindInfoCount, pBindInfo, VK_NULL_HANDLE};
+  return Submit(Queue::From(queue), proto::command_number::vkQueueBindSparse, &args, pBindInfo,
+                bindInfoCount, fence);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkQueueWaitIdle(VkQueue queue) {
+  Queue& object = Queue::From(queue);
+  QueueProgress& progress = *object.progress();
+  return WaitOnDevice(object.device(), UINT64_MAX,
+                      [&] { return progress.reached.load() >= progress.submitted; });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkDeviceWaitIdle(VkDevice device) {
+  Device& object = Device::From(device);
+  return WaitOnDevice(object, UINT64_MAX, [&] {
+    for (const auto& queue : object.queues()) {
+      const QueueProgress& progress = *queue->progress();
+      if (progress.reached.load() < progress.submitted) {
+        return false;
+      }
+    }
+    return true;
+  });
+}
+
+}  // namespace entry
+}  // namespace vesper::client

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "client_icd/object.h"
+#include "client_icd/progress.h"
+
+namespace vesper::client {
+
+class Device;
+class Session;
+
+/// A VkQueue. Owned by its device.
+class Queue : public Dispatchable {
+ public:
+  static Queue& From(VkQueue queue) { return *reinterpret_cast<Queue*>(queue); }
+
+  Queue(proto::ObjectId object_id, Device& device, uint32_t family, uint32_t index,
+        VkDeviceQueueCreateFlags flags)
+      : Dispatchable(object_id),
+        device_(device),
+        family_(family),
+        index_(index),
+        flags_(flags),
+        progress_(std::make_shared<QueueProgress>()) {}
+
+  Device& device() { return device_; }
+  Session& session();
+  bool IsLost();
+  uint32_t family() const { return family_; }
+  uint32_t index() const { return index_; }
+  VkDeviceQueueCreateFlags flags() const { return flags_; }
+  const std::shared_ptr<QueueProgress>& progress() const { return progress_; }
+
+ private:
+  Device& device_;
+  const uint32_t family_;
+  const uint32_t index_;
+  const VkDeviceQueueCreateFlags flags_;
+  std::shared_ptr<QueueProgress> progress_;
+};
+
+}  // namespace vesper::client

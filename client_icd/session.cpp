@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_icd/session.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "client_icd/generated_support.h"
+#include "client_icd/object.h"
+#include "client_icd/progress.h"
+#include "client_icd/semaphore.h"
+#include "client_icd/shadow.h"
+#include "proto/decoder.h"
+#include "proto/records_gen.h"
+#include "proto/reply_decoder.h"
+
+namespace vesper::client {
+namespace {
+
+using proto::FrameType;
+
+/// Wakes the reader of a connection that does not answer in time: blocking reads have no timeout.
+class SetupDeadline {
+ public:
+  SetupDeadline(transport::Connection& connection, std::chrono::milliseconds timeout)
+      : thread_([this, &connection, timeout] {
+          std::unique_lock lock(mutex_);
+          if (!changed_.wait_for(lock, timeout, [this] { return done_; })) {
+            expired_ = true;
+            connection.Shutdown();
+          }
+        }) {}
+  ~SetupDeadline() { Finish(); }
+
+  /// Stops the clock; true if the time had run out.
+  bool Finish() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) {
+      thread_.join();
+    }
+    return expired_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+  bool expired_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+struct Session::PendingCall {
+  const proto::Record* record = nullptr;
+  void* args = nullptr;
+  bool done = false;
+  bool ok = false;
+  std::condition_variable changed;
+};
+
+Session::Session(std::unique_ptr<transport::Connection> connection, const Environment& environment)
+    : connection_(std::move(connection)), environment_(environment) {
+  void* page = ::mmap(nullptr, static_cast<size_t>(::sysconf(_SC_PAGESIZE)), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page != MAP_FAILED) {
+    ::madvise(page, static_cast<size_t>(::sysconf(_SC_PAGESIZE)), MADV_WIPEONFORK);
+    alive_in_this_process_ = new (page) std::atomic<uint32_t>(1);
+  }
+  BeginBatch();
+}
+
+std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> connection,
+                                       const proto::Hello& hello, const Environment& environment,
+                                       std::chrono::milliseconds timeout, std::string* error) {
+  std::unique_ptr<Session> session(new Session(std::move(connection), environment));
+  if (session->alive_in_this_process_ == nullptr) {
+    *error = "expected a page of memory from the system, got none; free some memory";
+    return nullptr;
+  }
+  if (!session->SetUp(hello, timeout, error)) {
+    return nullptr;
+  }
+  session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);
+  session->reader_ = std::thread([raw = session.get()] { raw->ReadLoop(); });
+  return session;
+}
+
+Session::~Session() {
+  const bool own_process = alive_in_this_process_ != nullptr && alive_in_this_process_->load() != 0;
+  if (own_process) {
+    if (reader_.joinable()) {
+      Flush();
+    }
+    connection_->Shutdown();
+    if (reader_.joinable()) {
+      reader_.join();
+    }
+  } else if (reader_.joinable()) {
+    // A forked child has no reader thread and must leave the parent's connection alone: shutting it
+    // down here would end the parent's session.
+    reader_.detach();
+    connection_.release();  // NOLINT(bugprone-unused-return-value): the parent's, see above
+  }
+  if (alive_in_this_process_ != nullptr) {
+    ::munmap(alive_in_this_process_, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
+  }
+}
+
+bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout,
+                    std::string* error) {
+  proto::Buffer buffer;
+  proto::EncodeHello(hello, buffer);
+  SetupDeadline deadline(*connection_, timeout);
+  const std::span<const std::byte> parts[] = {buffer.Bytes()};
+  bool sent = connection_->Write(parts);
+  std::optional<proto::Frame> frame;
+  while (sent && !frame && !splitter_.Failed()) {
+    const std::span<std::byte> space = splitter_.BeginReceive();
+    const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
+    if (bytes == 0) {
+      break;
+    }
+    splitter_.EndReceive(bytes);
+    frame = splitter_.Next();
+  }
+  if (deadline.Finish()) {
+    *error = "expected an answer of the server within " + std::to_string(timeout.count()) +
+             " ms, got none; is it a vesperd, and is it overloaded?";
+    return false;
+  }
+  if (!frame) {
+    const std::string why = splitter_.Failed() ? splitter_.Error() : connection_->Error();
+    *error = "expected the server's welcome, but the connection ended" +
+             (why.empty() ? std::string() : " (" + why + ")") + "; see the server's log";
+    return false;
+  }
+  if (frame->type == FrameType::kRefusal) {
+    *error = "the server refused: " + proto::DecodeRefusal(frame->payload);
+    return false;
+  }
+  if (frame->type != FrameType::kWelcome) {
+    *error =
+        "expected the server's welcome, got another message; install the same Vesper on both "
+        "sides";
+    return false;
+  }
+  if (!proto::DecodeWelcome(frame->payload, &welcome_, error)) {
+    return false;
+  }
+  // Only what both sides know; the server can't add to what this build can encode.
+  welcome_.commands.resize(proto::MaxCommandNumber() + 1u, false);
+  welcome_.structs.resize(proto::MaxStructNumber() + 1u, false);
+  known_structs_ = proto::KnownStructs(welcome_.structs);
+  return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
+}
+
+// -- out ----------------------------------------------------------------------------------------
+
+void Session::BeginBatch() { batch_frame_ = proto::BeginFrame(batch_, FrameType::kCommands); }
+
+void Session::CutBatch() {
+  if (batch_.size() - batch_frame_ >= proto::kBatchBytes) {
+    proto::FinishFrame(batch_, batch_frame_);
+    BeginBatch();
+  }
+}
+
+void Session::Post(uint16_t number, const void* args) {
+  if (IsLost()) {
+    return;
+  }
+  if (environment_.debug_sync) {
+    std::byte copy[512];
+    const proto::Record* record = proto::CommandRecord(number);
+    std::memcpy(copy, args, std::min<size_t>(sizeof(copy), record->size));
+    Call(number, copy);
+    return;
+  }
+  const std::lock_guard lock(stream_mutex_);
+  CutBatch();
+  const size_t header = proto::BeginCommand(batch_, number, 0, 0);
+  proto::Encoder(batch_, known_structs_, IdOfHandle).Request(*proto::CommandRecord(number), args);
+  if (!proto::FinishCommand(batch_, header)) {
+    Lose("a command is larger than a frame, or memory is out");
+  }
+  queued_.store(batch_.size(), std::memory_order_relaxed);
+}
+
+void Session::PostEncoded(std::span<const std::byte> commands) {
+  if (IsLost()) {
+    return;
+  }
+  const std::lock_guard lock(stream_mutex_);
+  // Cut at command boundaries, so that no frame grows without end.
+  while (!commands.empty()) {
+    CutBatch();
+    size_t piece = 0;
+    while (piece < commands.size() && piece < proto::kBatchBytes) {
+      uint32_t size = 0;
+      std::memcpy(&size, commands.data() + piece, sizeof(size));
+      piece += size;
+    }
+    batch_.Put(commands.data(), piece);
+    commands = commands.subspan(piece);
+  }
+  if (batch_.Failed()) {
+    Lose("memory is out");
+  }
+  queued_.store(batch_.size(), std::memory_order_relaxed);
+}
+
+bool Session::Call(uint16_t number, void* args) {
+  if (IsLost()) {
+    return false;
+  }
+  PendingCall call;
+  call.record = proto::CommandRecord(number);
+  call.args = args;
+  uint64_t serial = 0;
+  {
+    const std::lock_guard lock(stream_mutex_);
+    CutBatch();
+    serial = next_serial_++;
+    {
+      const std::lock_guard calls_lock(calls_mutex_);
+      calls_.emplace(serial, &call);
+    }
+    const size_t header = proto::BeginCommand(batch_, number, proto::kWantsReply, serial);
+    proto::Encoder(batch_, known_structs_, IdOfHandle).Request(*call.record, args);
+    if (!proto::FinishCommand(batch_, header)) {
+      const std::lock_guard calls_lock(calls_mutex_);
+      calls_.erase(serial);
+      return false;
+    }
+  }
+  Flush();
+  std::unique_lock lock(calls_mutex_);
+  if (lost_.load(std::memory_order_acquire) && calls_.erase(serial) != 0) {
+    return false;
+  }
+  call.changed.wait(lock, [&call] { return call.done; });
+  return call.ok;
+}
+
+void Session::Flush() {
+  if (IsLost()) {
+    return;
+  }
+  const std::lock_guard write_lock(write_mutex_);
+  {
+    const std::lock_guard lock(stream_mutex_);
+    if (batch_.size() == proto::kFrameHeaderBytes) {
+      return;
+    }
+    proto::FinishFrame(batch_, batch_frame_);
+    sending_.Clear();
+    std::swap(batch_, sending_);
+    BeginBatch();
+    queued_.store(0, std::memory_order_relaxed);
+  }
+  const std::span<const std::byte> parts[] = {sending_.Bytes()};
+  if (!connection_->Write(parts)) {
+    Lose("the connection broke: " + connection_->Error());
+  }
+  sending_.Shrink(8u << 20);
+}
+
+// -- in -----------------------------------------------------------------------------------------
+
+void Session::ReadLoop() {
+  std::string reason;
+  for (bool going = true; going;) {
+    const std::span<std::byte> space = splitter_.BeginReceive();
+    const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
+    if (bytes == 0) {
+      reason =
+          connection_->Error().empty() ? "the server closed the connection" : connection_->Error();
+      break;
+    }
+    splitter_.EndReceive(bytes);
+    while (std::optional<proto::Frame> frame = splitter_.Next()) {
+      if (!HandleFrame(*frame)) {
+        reason = "the server sent something malformed, or said goodbye";
+        going = false;
+        break;
+      }
+    }
+    if (splitter_.Failed()) {
+      reason = splitter_.Error();
+      break;
+    }
+  }
+  Lose(reason);
+}
+
+bool Session::HandleFrame(const proto::Frame& frame) {
+  if (frame.type != FrameType::kCommands) {
+    return false;
+  }
+  proto::CommandWalker walker(frame.payload);
+  while (std::optional<proto::Command> command = walker.Next()) {
+    const bool ok =
+        (command->flags & proto::kIsReply) != 0 ? HandleReply(*command) : HandlePush(*command);
+    if (!ok) {
+      return false;
+    }
+  }
+  return !walker.Failed();
+}
+
+bool Session::HandleReply(const proto::Command& command) {
+  PendingCall* call = nullptr;
+  {
+    const std::lock_guard lock(calls_mutex_);
+    const auto found = calls_.find(command.serial);
+    if (found == calls_.end()) {
+      return false;
+    }
+    call = found->second;
+    calls_.erase(found);
+  }
+  // The caller sleeps until `done`, so its memory stays where it is.
+  proto::Reader reader(command.body);
+  const bool ok = call->record->number == command.number &&
+                  proto::DecodeReply(*call->record, reader, call->args);
+  const std::lock_guard lock(calls_mutex_);
+  call->ok = ok;
+  call->done = true;
+  call->changed.notify_one();
+  return ok;
+}
+
+bool Session::HandlePush(const proto::Command& command) {
+  namespace number = proto::command_number;
+  const proto::Record* record = proto::CommandRecord(command.number);
+  switch (command.number) {
+    case number::vesperProgress:
+    case number::vesperPushMemory:
+    case number::vesperPoisoned:
+    case number::vesperDeviceLost:
+    case number::vesperGoodbye:
+      break;
+    default:
+      return false;
+  }
+  proto::Arena arena;
+  proto::Reader reader(command.body);
+  alignas(8) std::byte args[64];
+  if (record->size > sizeof(args) ||
+      proto::Decoder(arena, nullptr).Request(*record, reader, args) !=
+          proto::DecodeResult::kDecoded) {
+    return false;
+  }
+  const void* raw = args;
+  switch (command.number) {
+    case number::vesperProgress: {
+      const auto& progress = *static_cast<const proto::Args_vesperProgress*>(raw);
+      HandleProgress(progress.queue, progress.value);
+      return true;
+    }
+    case number::vesperPushMemory:
+      return HandlePushMemory(raw);
+    case number::vesperPoisoned: {
+      const auto& poisoned = *static_cast<const proto::Args_vesperPoisoned*>(raw);
+      int32_t none = VK_SUCCESS;
+      pending_error_.compare_exchange_strong(none, poisoned.result);
+      return true;
+    }
+    case number::vesperDeviceLost: {
+      const auto& device_lost = *static_cast<const proto::Args_vesperDeviceLost*>(raw);
+      {
+        const std::lock_guard lock(objects_mutex_);
+        const auto found = devices_.find(device_lost.device);
+        if (found != devices_.end()) {
+          found->second->lost.store(true, std::memory_order_release);
+        }
+      }
+      const std::lock_guard lock(progress_mutex_);
+      NotifyProgress();
+      return true;
+    }
+    default:
+      return false;  // goodbye: the session ends
+  }
+}
+
+bool Session::HandlePushMemory(const void* raw) {
+  const auto& push = *static_cast<const proto::Args_vesperPushMemory*>(raw);
+  std::shared_ptr<Shadow> shadow;
+  {
+    const std::lock_guard lock(objects_mutex_);
+    const auto found = shadows_.find(push.memory);
+    if (found == shadows_.end()) {
+      return true;  // freed meanwhile
+    }
+    shadow = found->second;
+  }
+  return shadow->Apply({static_cast<const std::byte*>(push.pPatch), push.patchSize});
+}
+
+void Session::HandleProgress(proto::ObjectId queue_id, uint64_t value) {
+  const std::lock_guard lock(progress_mutex_);
+  const auto found = queues_.find(queue_id);
+  if (found == queues_.end()) {
+    return;
+  }
+  QueueProgress& queue = *found->second;
+  // The host can't have done what was not submitted.
+  value = std::min(value, queue.submitted);
+  if (value <= queue.reached.load()) {
+    return;
+  }
+  while (!queue.signals.empty() && queue.signals.front().batch <= value) {
+    const PendingSignal& signal = queue.signals.front();
+    if (auto* semaphore = static_cast<Semaphore*>(store_.State(signal.semaphore))) {
+      semaphore->value = std::max(semaphore->value, signal.value);
+    }
+    queue.signals.pop_front();
+  }
+  queue.reached.store(value, std::memory_order_release);
+  NotifyProgress();
+}
+
+void Session::Lose(const std::string& reason) {
+  if (lost_.exchange(true)) {
+    return;
+  }
+  if (environment_.debug_log) {
+    Say("the session ended: " + reason);
+  }
+  connection_->Shutdown();
+  {
+    const std::lock_guard lock(calls_mutex_);
+    for (auto& [serial, call] : calls_) {
+      call->done = true;
+      call->changed.notify_one();
+    }
+    calls_.clear();
+  }
+  const std::lock_guard lock(progress_mutex_);
+  NotifyProgress();
+}
+
+// -- shared state ---------------------------------------------------------------------------------
+
+bool Session::WaitForProgress(std::unique_lock<std::mutex>& lock,
+                              std::chrono::steady_clock::time_point deadline,
+                              const std::function<bool()>& done) {
+  while (!done()) {
+    if (IsLost()) {
+      return false;
+    }
+    if (deadline == std::chrono::steady_clock::time_point::max()) {
+      progress_changed_.wait(lock);
+    } else if (progress_changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
+      return done();
+    }
+  }
+  return true;
+}
+
+void Session::AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue) {
+  const std::lock_guard lock(progress_mutex_);
+  queues_.emplace(id, std::move(queue));
+}
+
+void Session::RemoveQueue(proto::ObjectId id) {
+  const std::lock_guard lock(progress_mutex_);
+  queues_.erase(id);
+}
+
+void Session::AddShadow(proto::ObjectId id, std::shared_ptr<Shadow> shadow) {
+  const std::lock_guard lock(objects_mutex_);
+  shadows_.emplace(id, std::move(shadow));
+}
+
+void Session::RemoveShadow(proto::ObjectId id) {
+  const std::lock_guard lock(objects_mutex_);
+  shadows_.erase(id);
+}
+
+void Session::AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device) {
+  const std::lock_guard lock(objects_mutex_);
+  devices_.emplace(id, std::move(device));
+}
+
+void Session::RemoveDevice(proto::ObjectId id) {
+  const std::lock_guard lock(objects_mutex_);
+  devices_.erase(id);
+}
+
+VkResult Session::TakePendingError(uint32_t reportable) {
+  int32_t pending = pending_error_.load(std::memory_order_relaxed);
+  if (pending == VK_SUCCESS) {
+    return VK_SUCCESS;
+  }
+  const VkResult result = Reportable(static_cast<VkResult>(pending), reportable);
+  if (result == VK_SUCCESS || !pending_error_.compare_exchange_strong(pending, VK_SUCCESS)) {
+    return VK_SUCCESS;
+  }
+  return result;
+}
+
+}  // namespace vesper::client

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A session: one VkInstance connected to one worker process of the host.
+//
+// Out: one ordered stream. A posted command is encoded into the batch under a short lock; the batch
+// is written when somebody must wait, submits, or when it has grown. Writing happens outside that
+// lock, so threads go on posting while a large batch is on its way.
+// In: one reader thread, from set-up to the end of the session. It writes replies into the memory
+// of the threads that wait for them, applies what the host pushes, and never waits for the writers:
+// so the host can always get rid of what it has to say, and neither side can block the other.
+// Waits (fences, semaphores, queues) sleep on one condition variable that the reader signals when
+// progress arrives. Data that the device wrote arrive before the progress that releases the waiter.
+//
+// The end: a lost connection, a malformed message or the host's goodbye makes the session *lost*,
+// for good. Everybody who waits wakes up, and every later command fails at once. In a forked child
+// the session is lost from the start: a page that the kernel wipes at fork says so, and the child
+// never touches the parent's socket or locks.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "client_icd/environment.h"
+#include "client_icd/object_store.h"
+#include "proto/encoder.h"
+#include "proto/frame.h"
+#include "proto/setup.h"
+#include "proto/snapshot.h"
+#include "transport/connection.h"
+
+namespace vesper::client {
+
+class Shadow;
+struct QueueProgress;
+struct DeviceState;
+
+class Session {
+ public:
+  /// Sets a session up over `connection`. Null and one sentence in `error` if the server cannot be
+  /// understood, refuses, or does not answer within `timeout`.
+  static std::unique_ptr<Session> Open(std::unique_ptr<transport::Connection> connection,
+                                       const proto::Hello& hello, const Environment& environment,
+                                       std::chrono::milliseconds timeout, std::string* error);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Queues a command. Any thread. `args` is the command's Args struct.
+  void Post(uint16_t number, const void* args);
+  /// Queues commands that were encoded before (a command buffer's stream).
+  void PostEncoded(std::span<const std::byte> commands);
+  /// Sends a command and waits for its reply, which is written into `args` and what it points to.
+  /// False if the session is lost; outputs are then untouched.
+  bool Call(uint16_t number, void* args);
+  /// Writes what is queued.
+  void Flush();
+  /// Bytes queued and not yet written.
+  size_t Queued() const { return queued_.load(std::memory_order_relaxed); }
+
+  /// True once the session has ended for any reason, and in a forked child.
+  bool IsLost() const {
+    return lost_.load(std::memory_order_acquire) || alive_in_this_process_->load() == 0;
+  }
+
+  const proto::Snapshot& snapshot() const { return snapshot_; }
+  const proto::KnownStructs& known_structs() const { return known_structs_; }
+  bool KnowsCommand(uint16_t number) const {
+    return number < welcome_.commands.size() && welcome_.commands[number];
+  }
+  ObjectStore& store() { return store_; }
+
+  // Progress. Guarded by progress_mutex(); waiters sleep until it changes.
+  std::mutex& progress_mutex() { return progress_mutex_; }
+  /// Waits until `done()` (called with the mutex held) or the deadline; true if done. Also returns
+  /// when the session is lost: the caller checks.
+  bool WaitForProgress(std::unique_lock<std::mutex>& lock,
+                       std::chrono::steady_clock::time_point deadline,
+                       const std::function<bool()>& done);
+  void NotifyProgress() { progress_changed_.notify_all(); }
+  void AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue);
+  void RemoveQueue(proto::ObjectId id);
+
+  // Shadows of mapped memory, which the reader writes pushed bytes to.
+  void AddShadow(proto::ObjectId id, std::shared_ptr<Shadow> shadow);
+  void RemoveShadow(proto::ObjectId id);
+
+  // Devices, to be told when they are lost.
+  void AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device);
+  void RemoveDevice(proto::ObjectId id);
+
+  /// A failure of a posted command that no call has reported yet, if `reportable` accepts it.
+  VkResult TakePendingError(uint32_t reportable);
+
+ private:
+  struct PendingCall;
+
+  Session(std::unique_ptr<transport::Connection> connection, const Environment& environment);
+
+  bool SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout, std::string* error);
+  void ReadLoop();
+  bool HandleFrame(const proto::Frame& frame);
+  bool HandleReply(const proto::Command& command);
+  bool HandlePush(const proto::Command& command);
+  bool HandlePushMemory(const void* args);
+  void HandleProgress(proto::ObjectId queue, uint64_t value);
+  void BeginBatch();
+  void CutBatch();
+  void Lose(const std::string& reason);
+
+  std::unique_ptr<transport::Connection> connection_;
+  const Environment environment_;
+  proto::Welcome welcome_;
+  proto::KnownStructs known_structs_;
+  proto::Arena snapshot_arena_;
+  proto::Snapshot snapshot_;
+  ObjectStore store_;
+
+  // One word in a page that fork() leaves zeroed in the child.
+  std::atomic<uint32_t>* alive_in_this_process_ = nullptr;
+  std::atomic<bool> lost_{false};
+
+  std::mutex stream_mutex_;  // batch_, batch_frame_, next_serial_
+  proto::Buffer batch_;
+  size_t batch_frame_ = 0;
+  uint64_t next_serial_ = 1;
+  std::atomic<size_t> queued_{0};
+  std::mutex
+      write_mutex_;  // sending_ and the connection's writing side; taken before stream_mutex_
+  proto::Buffer sending_;
+
+  std::mutex calls_mutex_;  // calls_
+  std::unordered_map<uint64_t, PendingCall*> calls_;
+
+  std::mutex progress_mutex_;
+  std::condition_variable progress_changed_;
+  std::unordered_map<proto::ObjectId, std::shared_ptr<QueueProgress>> queues_;
+
+  std::mutex objects_mutex_;  // shadows_, devices_
+  std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> shadows_;
+  std::unordered_map<proto::ObjectId, std::shared_ptr<DeviceState>> devices_;
+
+  std::atomic<int32_t> pending_error_{VK_SUCCESS};
+  proto::FrameSplitter splitter_{proto::kMaxSetupBytes};
+  std::thread reader_;  // keep last: it uses everything above
+};
+
+}  // namespace vesper::client

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""policy.toml as typed tables. A table or key that nobody asks for is an error: a misspelt
+exception must not be silently without effect."""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry import RegistryError
+
+KINDS = ("local", "absent", "record", "post", "call")
+
+
+@dataclass
+class ClassRule:
+    kind: str
+    commands: list[str]
+    reason: str
+    used: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Conditional:
+    when: str
+    reason: str
+
+
+@dataclass
+class Policy:
+    authors: list[str]
+    instance_extensions: list[str]
+    excluded: dict[str, str]
+    classes: list[ClassRule]
+    custom_guest: set[str]
+    custom_host: set[str]
+    release: set[str]
+    observe: set[str]
+    conditional: dict[str, Conditional]
+    lenient: set[str]
+    dropped_types: set[str]
+    dropped_members: set[str]
+    dropped_structs: dict[str, str]
+    plain_unions: set[str]
+    masked: dict[str, str]
+    inout: set[str]
+    nested_lengths: dict[str, tuple[str, str]]
+    lengths: dict[str, str]
+
+    def classify(self, command: str) -> ClassRule:
+        """The rule for a command: an exact name wins over a pattern, a longer one over a shorter."""
+        best: tuple[int, int, ClassRule] | None = None
+        for rule in self.classes:
+            for pattern in rule.commands:
+                if pattern == command:
+                    key = (1, len(pattern))
+                elif fnmatch.fnmatchcase(command, pattern):
+                    key = (0, len(pattern.replace("*", "")))
+                else:
+                    continue
+                rule.used.add(pattern)
+                if best is not None and best[:2] == key and best[2].kind != rule.kind:
+                    raise RegistryError(f"policy.toml: two classes fit {command} equally well")
+                if best is None or key > best[:2]:
+                    best = (*key, rule)
+        if best is None:
+            raise RegistryError(f"policy.toml: {command} has no class")
+        return best[2]
+
+
+def _take(table: dict, key: str, where: str):
+    if key not in table:
+        raise RegistryError(f"policy.toml: {where} lacks '{key}'")
+    return table.pop(key)
+
+
+def load(path: Path) -> Policy:
+    data = tomllib.loads(path.read_text())
+    extensions = _take(data, "extensions", "the file")
+    excluded = {
+        name: entry["reason"]
+        for entry in _take(extensions, "excluded", "[extensions]")
+        for name in entry["names"]
+    }
+    classes = []
+    for entry in _take(data, "class", "the file"):
+        if entry["kind"] not in KINDS:
+            raise RegistryError(f"policy.toml: class '{entry['kind']}' is not one of {KINDS}")
+        classes.append(ClassRule(entry["kind"], entry["commands"], entry["reason"]))
+    custom = _take(data, "custom", "the file")
+    memory = _take(data, "memory", "the file")
+    dropped = _take(data, "dropped", "the file")
+    result = Policy(
+        authors=_take(extensions, "authors", "[extensions]"),
+        instance_extensions=_take(extensions, "instance", "[extensions]"),
+        excluded=excluded,
+        classes=classes,
+        custom_guest=set(_take(custom, "guest", "[custom]")),
+        custom_host=set(_take(custom, "host", "[custom]")),
+        release=set(_take(memory, "release", "[memory]")),
+        observe=set(_take(memory, "observe", "[memory]")),
+        conditional={
+            member: Conditional(entry["when"], entry["reason"])
+            for entry in _take(data, "conditional", "the file")
+            for member in entry["members"]
+        },
+        lenient=set(_take(data, "lenient", "the file")["members"]),
+        dropped_types=set(_take(dropped, "types", "[dropped]")),
+        dropped_members=set(_take(dropped, "members", "[dropped]")),
+        dropped_structs={
+            name: entry["reason"]
+            for entry in _take(data, "dropped_structs", "the file")
+            for name in entry["names"]
+        },
+        plain_unions=set(_take(data, "plain_unions", "the file")["names"]),
+        masked={
+            feature: entry["reason"]
+            for entry in _take(data, "masked", "the file")
+            for feature in entry["features"]
+        },
+        inout=set(_take(data, "inout", "the file")["params"]),
+        nested_lengths={
+            param: (entry["array"], entry["member"])
+            for entry in _take(data, "nested_length", "the file")
+            for param in entry["params"]
+        },
+        lengths=_take(data, "lengths", "the file"),
+    )
+    if data or extensions:
+        raise RegistryError(f"policy.toml: unknown tables or keys {[*data, *extensions]}")
+    return result

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Native structs to wire. proto/PROTOCOL.md, "Records", is the format.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "proto/buffer.h"
+#include "proto/record.h"
+
+namespace vesper::proto {
+
+/// Which structs the peer knows, by wire number. What it doesn't know is left out of pNext chains.
+class KnownStructs {
+ public:
+  /// Everything this build knows.
+  KnownStructs() : known_(MaxStructNumber() + 1u, true) {}
+  explicit KnownStructs(std::vector<bool> known) : known_(std::move(known)) {}
+  bool Has(uint16_t number) const { return number < known_.size() && known_[number]; }
+
+ private:
+  std::vector<bool> known_;
+};
+
+/// Turns a native handle into an object id.
+using IdOfHandle = uint64_t (*)(HandleType type, uint64_t handle);
+
+/// Encodes records into a buffer. Not thread-safe; cheap to make.
+class Encoder {
+ public:
+  Encoder(Buffer& buffer, const KnownStructs& known, IdOfHandle id_of)
+      : buffer_(buffer), known_(known), id_of_(id_of) {}
+
+  /// A command's arguments: what the host needs (inputs whole, outputs as far as their shape).
+  void Request(const Record& record, const void* args) { Image(record, args, Part::kRequest); }
+  /// A command's results: return value and outputs.
+  void Reply(const Record& record, const void* args) { Image(record, args, Part::kReply); }
+  /// A struct with everything it points to.
+  void Struct(const Record& record, const void* value) { Image(record, value, Part::kWhole); }
+
+ private:
+  enum class Part { kRequest, kReply, kWhole };
+
+  void Image(const Record& record, const void* value, Part part);
+  void Operations(const Record& record, const std::byte* value, size_t image, Part part);
+  void Operation(const Record& record, const Op& op, const std::byte* value, size_t image,
+                 Part part);
+  void Array(const Op& op, const std::byte* value, size_t image, bool shape_only);
+  void Chain(const Record& root, const void* first, size_t slot);
+  void Shape(const Record& record, const void* value, bool in_chain = false);
+  const Record* NextKnown(const Record& root, const void** element) const;
+  void Slot(size_t offset, uint64_t value) { buffer_.Patch(offset, value); }
+
+  Buffer& buffer_;
+  const KnownStructs& known_;
+  IdOfHandle id_of_;
+};
+
+}  // namespace vesper::proto

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/memory_patch.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "proto/reader.h"
+
+namespace vesper::proto {
+namespace {
+
+constexpr uint64_t kLine = 64;
+constexpr uint64_t kBlock = 4096;
+constexpr uint64_t kLineEntry = uint64_t{1} << 63;
+
+/// Bit i is set if byte i of the two lines differs.
+uint64_t DifferenceMask(const std::byte* a, const std::byte* b, size_t bytes) {
+  uint64_t mask = 0;
+  for (size_t word = 0; word < bytes; word += 8) {
+    uint64_t x = 0;
+    uint64_t y = 0;
+    const size_t width = std::min<size_t>(8, bytes - word);
+    std::memcpy(&x, a + word, width);
+    std::memcpy(&y, b + word, width);
+    const uint64_t difference = x ^ y;
+    if (difference == 0) {
+      continue;
+    }
+    // Fold each byte's bits into its lowest, then gather the eight lowest bits.
+    uint64_t folded = difference | (difference >> 4);
+    folded |= folded >> 2;
+    folded |= folded >> 1;
+    folded &= 0x0101010101010101u;
+    const uint64_t gathered = (folded * 0x0102040810204080u) >> 56;
+    mask |= gathered << word;
+  }
+  return mask;
+}
+
+/// Joins whole changed lines that follow each other into one span.
+class PatchWriter {
+ public:
+  explicit PatchWriter(Buffer& patch) : patch_(patch) {}
+
+  void Line(uint64_t offset, const std::byte* bytes, size_t count, uint64_t mask) {
+    const uint64_t all = count == kLine ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
+    if (mask == all && count % 8 == 0) {
+      Whole(offset, bytes, count);
+      return;
+    }
+    span_header_ = SIZE_MAX;
+    patch_.PutValue(offset | kLineEntry);
+    patch_.PutValue(mask);
+    std::byte packed[kLine];
+    size_t used = 0;
+    for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
+      packed[used++] = bytes[std::countr_zero(rest)];
+    }
+    patch_.Put(packed, used);
+  }
+
+ private:
+  void Whole(uint64_t offset, const std::byte* bytes, size_t count) {
+    if (span_header_ == SIZE_MAX || offset != span_end_) {
+      span_header_ = patch_.size();
+      span_begin_ = offset;
+      patch_.PutValue(offset);
+      patch_.PutValue<uint64_t>(0);
+    }
+    patch_.Put(bytes, count);
+    span_end_ = offset + count;
+    patch_.Patch(span_header_ + 8, span_end_ - span_begin_);
+  }
+
+  Buffer& patch_;
+  size_t span_header_ = SIZE_MAX;
+  uint64_t span_begin_ = 0;
+  uint64_t span_end_ = 0;
+};
+
+}  // namespace
+
+uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
+                   size_t max_bytes, Buffer& patch) {
+  PatchWriter writer(patch);
+  const uint64_t end = offset + size;
+  const size_t start = patch.size();
+  while (offset < end) {
+    const uint64_t block = std::min(kBlock - offset % kBlock, end - offset);
+    if (std::memcmp(live + offset, twin + offset, block) == 0) {
+      offset += block;
+      continue;
+    }
+    if (patch.size() - start >= max_bytes) {
+      return offset;
+    }
+    for (const uint64_t block_end = offset + block; offset < block_end;) {
+      const uint64_t count = std::min(kLine - offset % kLine, block_end - offset);
+      std::byte line[kLine];
+      std::memcpy(line, live + offset, count);
+      const uint64_t mask = DifferenceMask(line, twin + offset, count);
+      if (mask != 0) {
+        std::memcpy(twin + offset, line, count);
+        writer.Line(offset, line, count, mask);
+      }
+      offset += count;
+    }
+  }
+  return end;
+}
+
+bool PatchFits(std::span<const std::byte> patch, uint64_t size) {
+  Reader reader(patch);
+  while (!reader.AtEnd() && !reader.Failed()) {
+    const uint64_t where = reader.Value<uint64_t>();
+    const uint64_t what = reader.Value<uint64_t>();
+    const uint64_t offset = where & ~kLineEntry;
+    uint64_t extent = what;
+    uint64_t bytes = what;
+    if ((where & kLineEntry) != 0) {
+      extent = what == 0 ? 0 : 64 - std::countl_zero(what);
+      bytes = std::popcount(what);
+    }
+    if (offset > size || extent > size - offset) {
+      return false;
+    }
+    reader.Take(bytes);
+  }
+  return !reader.Failed();
+}
+
+void ApplyPatch(std::span<const std::byte> patch, std::byte* live, std::byte* twin) {
+  Reader reader(patch);
+  while (!reader.AtEnd() && !reader.Failed()) {
+    const uint64_t where = reader.Value<uint64_t>();
+    const uint64_t what = reader.Value<uint64_t>();
+    const uint64_t offset = where & ~kLineEntry;
+    if ((where & kLineEntry) == 0) {
+      const std::span<const std::byte> bytes = reader.Take(what);
+      if (!bytes.empty()) {
+        std::memcpy(live + offset, bytes.data(), bytes.size());
+        std::memcpy(twin + offset, bytes.data(), bytes.size());
+      }
+      continue;
+    }
+    const std::span<const std::byte> bytes = reader.Take(std::popcount(what));
+    size_t next = 0;
+    for (uint64_t rest = what; rest != 0 && next < bytes.size(); rest &= rest - 1) {
+      const uint64_t at = offset + std::countr_zero(rest);
+      live[at] = bytes[next];
+      twin[at] = bytes[next];
+      ++next;
+    }
+  }
+}
+
+}  // namespace vesper::proto

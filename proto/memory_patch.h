@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory patches: the bytes of a mapped allocation that changed, and no others.
+//
+// Guest and host each hold the *live* memory (which program or GPU write) and a *twin*, what both
+// sides last agreed on. A patch is made by comparing live with twin, and carries exactly the bytes
+// that differ: a byte that merely lies between two changed ones must not travel, for the other side
+// may have changed it. Applied to live and twin alike, it loses no byte of either writer.
+//
+// A patch is a run of entries, each `{u64 where, u64 what}` and bytes padded to 8:
+//   span  where = offset, what = length; that many changed bytes follow.
+//   line  where = offset | 1<<63, what = mask; of the 64 bytes at offset, those whose mask bit is
+//         set have changed and follow, packed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "proto/buffer.h"
+
+namespace vesper::proto {
+
+/// Compares `size` bytes of `live` and `twin` from `offset`, appends a patch for what differs and
+/// brings the twin up to date. Stops early once the patch has `max_bytes`; returns the offset where
+/// it stopped (offset + size when done). Other threads may write `live` meanwhile: each changed
+/// byte is read once, and what was read is what twin and patch get.
+uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
+                   size_t max_bytes, Buffer& patch);
+
+/// True if every entry of the patch lies within `size` bytes.
+bool PatchFits(std::span<const std::byte> patch, uint64_t size);
+
+/// Writes a patch that fits (PatchFits) to live memory and twin. Touches no byte that the patch
+/// does not carry.
+void ApplyPatch(std::span<const std::byte> patch, std::byte* live, std::byte* twin);
+
+}  // namespace vesper::proto

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Session set-up: one round trip. The guest says who it is and what it can encode; the host answers
+// with what both can, and a snapshot of its devices (proto/snapshot.h), or refuses with a sentence.
+//
+// Each build tells the hash of every command and struct it knows. Only what has the same number and
+// hash on both sides is used, so builds of different age agree on what they share.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "proto/buffer.h"
+#include "proto/encoder.h"
+
+namespace vesper::proto {
+
+/// Changes only when set-up, frames or the encoding itself change in a way that hashes don't show.
+inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint64_t kProtocolMagic = 0x0000'7265'7073'6576;  // "vesper"
+
+struct Hello {
+  uint32_t protocol_version = kProtocolVersion;
+  uint32_t page_size = 4096;
+  uint64_t pid = 0;
+  /// The program only asks who is there (`vesper doctor`): no device objects will be made.
+  bool probe = false;
+  uint32_t application_version = 0;
+  uint32_t engine_version = 0;
+  uint32_t api_version = 0;
+  std::string application_name;
+  std::string engine_name;
+  std::string program;
+  /// Index: wire number. 0 where the number is not known.
+  std::vector<uint32_t> command_hashes;
+  std::vector<uint32_t> struct_hashes;
+  std::vector<std::string> extensions;
+};
+
+struct Welcome {
+  uint32_t protocol_version = kProtocolVersion;
+  uint32_t page_size = 4096;
+  std::string server_version;
+  /// Index: wire number.
+  std::vector<bool> commands;
+  std::vector<bool> structs;
+  /// An encoded Snapshot.
+  std::vector<std::byte> snapshot;
+};
+
+/// This build's hashes, indexed by wire number.
+std::vector<uint32_t> CommandHashes();
+std::vector<uint32_t> StructHashes();
+/// Which numbers have the same hash on both sides.
+std::vector<bool> Intersect(const std::vector<uint32_t>& ours, const std::vector<uint32_t>& theirs);
+
+/// Whole frames, ready to send.
+void EncodeHello(const Hello& hello, Buffer& buffer);
+void EncodeWelcome(const Welcome& welcome, Buffer& buffer);
+/// `sentence` tells the user what was expected, what came, and what to do.
+void EncodeRefusal(const std::string& sentence, Buffer& buffer);
+
+/// Payloads. False (and one sentence in `error`) if malformed or of another protocol version.
+[[nodiscard]] bool DecodeHello(std::span<const std::byte> payload, Hello* hello,
+                               std::string* error);
+[[nodiscard]] bool DecodeWelcome(std::span<const std::byte> payload, Welcome* welcome,
+                                 std::string* error);
+std::string DecodeRefusal(std::span<const std::byte> payload);
+
+}  // namespace vesper::proto

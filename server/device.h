@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proto/object_id.h"
+#include "server/device_memory.h"
+#include "server/host_tables_gen.h"
+#include "server/host_vulkan.h"
+#include "server/outbox.h"
+
+namespace vesper::server {
+
+class HostQueue;
+
+/// What the worker remembers of an image, for host copies.
+struct ImageInfo {
+  VkFormat format = VK_FORMAT_UNDEFINED;
+  uint32_t layers = 0;
+};
+
+/// A VkDevice of the guest on the real driver.
+class HostDevice {
+ public:
+  HostDevice(proto::ObjectId id, VkDevice handle, const HostInstance::PhysicalDevice& physical,
+             PFN_vkGetDeviceProcAddr get, Outbox& outbox);
+  /// Waits for the queues' watchers, then destroys the device.
+  ~HostDevice();
+  HostDevice(const HostDevice&) = delete;
+  HostDevice& operator=(const HostDevice&) = delete;
+
+  proto::ObjectId id() const { return id_; }
+  VkDevice handle() const { return handle_; }
+  const DeviceTable& table() const { return table_; }
+  const HostInstance::PhysicalDevice& physical() const { return physical_; }
+  HostMemories& memories() { return memories_; }
+  Outbox& outbox() { return outbox_; }
+
+  /// Makes a queue known; null if the device was not created with it.
+  HostQueue* AddQueue(proto::ObjectId id, uint32_t family, uint32_t index,
+                      VkDeviceQueueCreateFlags flags);
+  HostQueue* FindQueue(VkQueue handle);
+
+  /// Tells the guest that the device is gone, once.
+  void ReportLost(VkResult result);
+  bool IsLost() const { return lost_.load(); }
+  /// Pushes what the device wrote to memory that the guest has mapped.
+  void PushMemory();
+  uint64_t submissions() const { return submissions_; }
+  void CountSubmission() { ++submissions_; }
+
+  // Only the session's thread uses these.
+  std::unordered_map<VkBuffer, VkBufferUsageFlags2>& buffer_usage() { return buffer_usage_; }
+  std::unordered_map<VkImage, ImageInfo>& images() { return images_; }
+
+ private:
+  const proto::ObjectId id_;
+  const VkDevice handle_;
+  const HostInstance::PhysicalDevice& physical_;
+  Outbox& outbox_;
+  DeviceTable table_;
+  HostMemories memories_;
+  std::atomic<bool> lost_{false};
+  uint64_t submissions_ = 0;
+  std::unordered_map<VkBuffer, VkBufferUsageFlags2> buffer_usage_;
+  std::unordered_map<VkImage, ImageInfo> images_;
+  std::vector<std::unique_ptr<HostQueue>> queues_;  // keep last: their threads use the rest
+};
+
+}  // namespace vesper::server

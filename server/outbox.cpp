@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/outbox.h"
+
+#include "proto/frame.h"
+
+namespace vesper::server {
+namespace {
+
+/// Replies hold ids where the native arguments held handles.
+uint64_t Unchanged(proto::HandleType, uint64_t handle) { return handle; }
+
+constexpr size_t kKeptBytes = 8u << 20;
+
+}  // namespace
+
+void Outbox::Reply(uint16_t number, uint64_t serial, const void* args) {
+  Write(number, proto::kIsReply, serial, args);
+}
+
+void Outbox::Push(uint16_t number, const void* args) { Write(number, 0, 0, args); }
+
+void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args) {
+  const proto::Record& record = *proto::CommandRecord(number);
+  const std::lock_guard lock(mutex_);
+  buffer_.Clear();
+  const size_t frame = proto::BeginFrame(buffer_, proto::FrameType::kCommands);
+  const size_t header = proto::BeginCommand(buffer_, number, flags, serial);
+  proto::Encoder encoder(buffer_, known_, Unchanged);
+  if ((flags & proto::kIsReply) != 0) {
+    encoder.Reply(record, args);
+  } else {
+    encoder.Request(record, args);
+  }
+  if (!proto::FinishCommand(buffer_, header)) {
+    connection_.Shutdown();  // a guest that waits for this reply must not wait for ever
+    return;
+  }
+  proto::FinishFrame(buffer_, frame);
+  const std::span<const std::byte> parts[] = {buffer_.Bytes()};
+  connection_.Write(parts);  // a broken connection is the reading side's to notice
+  buffer_.Shrink(kKeptBytes);
+}
+
+bool Outbox::Send(const proto::Buffer& frame) {
+  const std::lock_guard lock(mutex_);
+  const std::span<const std::byte> parts[] = {frame.Bytes()};
+  return connection_.Write(parts);
+}
+
+}  // namespace vesper::server

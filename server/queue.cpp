@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/queue.h"
+
+#include <algorithm>
+#include <deque>
+#include <vector>
+
+#include "proto/records_gen.h"
+#include "server/device.h"
+
+namespace vesper::server {
+namespace {
+
+/// How long the watcher waits in the driver before it looks whether it should stop (nanoseconds).
+constexpr uint64_t kWatchSlice = 100'000'000;
+
+/// Copies of arrays without the elements that the guest names but the host does not have.
+template <typename Handle, typename Also>
+void KeepPresent(std::vector<Handle>& handles, std::vector<Also>& also) {
+  size_t kept = 0;
+  for (size_t i = 0; i < handles.size(); ++i) {
+    if (handles[i] != VK_NULL_HANDLE) {
+      handles[kept] = handles[i];
+      if (i < also.size()) {
+        also[kept] = also[i];
+      }
+      ++kept;
+    }
+  }
+  handles.resize(kept);
+  also.resize(std::min(also.size(), kept));
+}
+
+/// Batches in the form of vkQueueSubmit and vkQueueBindSparse: semaphores and, in the chain, the
+/// timeline values that go with them.
+class Semaphores {
+ public:
+  template <typename Batch>
+  Semaphores(const Batch& batch, VkSemaphore timeline, uint64_t number)
+      : waits_(batch.pWaitSemaphores, batch.pWaitSemaphores + batch.waitSemaphoreCount),
+        signals_(batch.pSignalSemaphores, batch.pSignalSemaphores + batch.signalSemaphoreCount) {
+    const VkTimelineSemaphoreSubmitInfo* old = nullptr;
+    for (auto* next = static_cast<const VkBaseInStructure*>(batch.pNext); next != nullptr;
+         next = next->pNext) {
+      if (next->sType == VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO) {
+        old = reinterpret_cast<const VkTimelineSemaphoreSubmitInfo*>(next);
+      }
+    }
+    wait_values_.resize(waits_.size(), 0);
+    signal_values_.resize(signals_.size(), 0);
+    if (old != nullptr) {
+      if (old->pWaitSemaphoreValues != nullptr) {
+        std::copy_n(old->pWaitSemaphoreValues,
+                    std::min<size_t>(old->waitSemaphoreValueCount, waits_.size()),
+                    wait_values_.begin());
+      }
+      if (old->pSignalSemaphoreValues != nullptr) {
+        std::copy_n(old->pSignalSemaphoreValues,
+                    std::min<size_t>(old->signalSemaphoreValueCount, signals_.size()),
+                    signal_values_.begin());
+      }
+    }
+    KeepPresent(signals_, signal_values_);
+    signals_.push_back(timeline);
+    signal_values_.push_back(number);
+    values_.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
+    if (old != nullptr) {
+      // The decoded chain is the worker's own memory: the guest's values are replaced in place.
+      replaced_ = const_cast<VkTimelineSemaphoreSubmitInfo*>(old);
+    } else {
+      values_.pNext = batch.pNext;
+    }
+  }
+
+  std::vector<VkSemaphore>& waits() { return waits_; }
+  std::vector<uint64_t>& wait_values() { return wait_values_; }
+
+  template <typename Batch>
+  void Apply(Batch& batch) {
+    batch.waitSemaphoreCount = static_cast<uint32_t>(waits_.size());
+    batch.pWaitSemaphores = waits_.data();
+    batch.signalSemaphoreCount = static_cast<uint32_t>(signals_.size());
+    batch.pSignalSemaphores = signals_.data();
+    VkTimelineSemaphoreSubmitInfo& values = replaced_ != nullptr ? *replaced_ : values_;
+    values.waitSemaphoreValueCount = static_cast<uint32_t>(wait_values_.size());
+    values.pWaitSemaphoreValues = wait_values_.data();
+    values.signalSemaphoreValueCount = static_cast<uint32_t>(signal_values_.size());
+    values.pSignalSemaphoreValues = signal_values_.data();
+    if (replaced_ == nullptr) {
+      batch.pNext = &values_;
+    }
+  }
+
+ private:
+  std::vector<VkSemaphore> waits_;
+  std::vector<VkSemaphore> signals_;
+  std::vector<uint64_t> wait_values_;
+  std::vector<uint64_t> signal_values_;
+  VkTimelineSemaphoreSubmitInfo values_{};
+  VkTimelineSemaphoreSubmitInfo* replaced_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<HostQueue> HostQueue::Create(proto::ObjectId id, VkQueue handle,
+                                             HostDevice& device) {
+  const VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr,
+                                       VK_SEMAPHORE_TYPE_TIMELINE, 0};
+  const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
+  VkSemaphore timeline = VK_NULL_HANDLE;
+  if (device.table().vkCreateSemaphore(device.handle(), &info, nullptr, &timeline) != VK_SUCCESS) {
+    return nullptr;
+  }
+  return std::unique_ptr<HostQueue>(new HostQueue(id, handle, device, timeline));
+}
+
+HostQueue::HostQueue(proto::ObjectId id, VkQueue handle, HostDevice& device, VkSemaphore timeline)
+    : id_(id), handle_(handle), device_(device), timeline_(timeline), watcher_([this] {
+        Watch();
+      }) {}
+
+HostQueue::~HostQueue() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  watcher_.join();
+  device_.table().vkDestroySemaphore(device_.handle(), timeline_, nullptr);
+}
+
+void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
+  std::vector<VkSubmitInfo> batches(submits, submits + count);
+  if (batches.empty()) {
+    batches.push_back({VK_STRUCTURE_TYPE_SUBMIT_INFO});
+  }
+  std::deque<Semaphores> semaphores;
+  std::deque<std::vector<VkPipelineStageFlags>> stages;
+  std::deque<std::vector<VkCommandBuffer>> buffers;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    VkSubmitInfo& batch = batches[i];
+    Semaphores& batch_semaphores = semaphores.emplace_back(batch, timeline_, next_ + i);
+    std::vector<VkPipelineStageFlags>& batch_stages = stages.emplace_back(
+        batch.pWaitDstStageMask, batch.pWaitDstStageMask + batch.waitSemaphoreCount);
+    // Values and stage masks go with the semaphores that are left out.
+    std::vector<VkSemaphore> waits = batch_semaphores.waits();
+    KeepPresent(waits, batch_stages);
+    KeepPresent(batch_semaphores.waits(), batch_semaphores.wait_values());
+    batch_semaphores.Apply(batch);
+    batch.pWaitDstStageMask = batch_stages.data();
+    std::vector<VkCommandBuffer>& batch_buffers = buffers.emplace_back(
+        batch.pCommandBuffers, batch.pCommandBuffers + batch.commandBufferCount);
+    std::erase(batch_buffers, VkCommandBuffer{VK_NULL_HANDLE});
+    batch.commandBufferCount = static_cast<uint32_t>(batch_buffers.size());
+    batch.pCommandBuffers = batch_buffers.data();
+  }
+  Finish(device_.table().vkQueueSubmit(handle_, static_cast<uint32_t>(batches.size()),
+                                       batches.data(), VK_NULL_HANDLE),
+         batches.size());
+}
+
+void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
+  std::vector<VkSubmitInfo2> batches(submits, submits + count);
+  if (batches.empty()) {
+    batches.push_back({VK_STRUCTURE_TYPE_SUBMIT_INFO_2});
+  }
+  std::deque<std::vector<VkSemaphoreSubmitInfo>> semaphores;
+  std::deque<std::vector<VkCommandBufferSubmitInfo>> buffers;
+  const auto is_gone = [](const VkSemaphoreSubmitInfo& info) {
+    return info.semaphore == VK_NULL_HANDLE;
+  };
+  for (size_t i = 0; i < batches.size(); ++i) {
+    VkSubmitInfo2& batch = batches[i];
+    std::vector<VkSemaphoreSubmitInfo>& waits = semaphores.emplace_back(
+        batch.pWaitSemaphoreInfos, batch.pWaitSemaphoreInfos + batch.waitSemaphoreInfoCount);
+    std::erase_if(waits, is_gone);
+    batch.waitSemaphoreInfoCount = static_cast<uint32_t>(waits.size());
+    batch.pWaitSemaphoreInfos = waits.data();
+    std::vector<VkSemaphoreSubmitInfo>& signals = semaphores.emplace_back(
+        batch.pSignalSemaphoreInfos, batch.pSignalSemaphoreInfos + batch.signalSemaphoreInfoCount);
+    std::erase_if(signals, is_gone);
+    signals.push_back({VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, nullptr, timeline_, next_ + i,
+                       VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, 0});
+    batch.signalSemaphoreInfoCount = static_cast<uint32_t>(signals.size());
+    batch.pSignalSemaphoreInfos = signals.data();
+    std::vector<VkCommandBufferSubmitInfo>& batch_buffers = buffers.emplace_back(
+        batch.pCommandBufferInfos, batch.pCommandBufferInfos + batch.commandBufferInfoCount);
+    std::erase_if(batch_buffers, [](const VkCommandBufferSubmitInfo& info) {
+      return info.commandBuffer == VK_NULL_HANDLE;
+    });
+    batch.commandBufferInfoCount = static_cast<uint32_t>(batch_buffers.size());
+    batch.pCommandBufferInfos = batch_buffers.data();
+  }
+  Finish(device_.table().vkQueueSubmit2(handle_, static_cast<uint32_t>(batches.size()),
+                                        batches.data(), VK_NULL_HANDLE),
+         batches.size());
+}
+
+void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count) {
+  std::vector<VkBindSparseInfo> batches(binds, binds + count);
+  if (batches.empty()) {
+    batches.push_back({VK_STRUCTURE_TYPE_BIND_SPARSE_INFO});
+  }
+  std::deque<Semaphores> semaphores;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    Semaphores& batch_semaphores = semaphores.emplace_back(batches[i], timeline_, next_ + i);
+    KeepPresent(batch_semaphores.waits(), batch_semaphores.wait_values());
+    batch_semaphores.Apply(batches[i]);
+  }
+  Finish(device_.table().vkQueueBindSparse(handle_, static_cast<uint32_t>(batches.size()),
+                                           batches.data(), VK_NULL_HANDLE),
+         batches.size());
+}
+
+void HostQueue::Finish(VkResult result, uint64_t batches) {
+  next_ += batches;
+  device_.CountSubmission();
+  if (result != VK_SUCCESS) {
+    // The guest has gone on as if the work were under way; only a lost device is true now.
+    device_.ReportLost(result);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    submitted_ = next_ - 1;
+  }
+  changed_.notify_all();
+}
+
+void HostQueue::Watch() {
+  uint64_t reached = 0;
+  const DeviceTable& vk = device_.table();
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return stopping_ || submitted_ > reached; });
+      if (stopping_ && (submitted_ <= reached || device_.IsLost())) {
+        return;
+      }
+    }
+    const uint64_t wanted = reached + 1;
+    const VkSemaphoreWaitInfo wait{
+        VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &wanted};
+    const VkResult result = vk.vkWaitSemaphores(device_.handle(), &wait, kWatchSlice);
+    if (result == VK_TIMEOUT) {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) {
+        return;
+      }
+      continue;
+    }
+    uint64_t value = wanted;
+    if (result != VK_SUCCESS ||
+        vk.vkGetSemaphoreCounterValue(device_.handle(), timeline_, &value) != VK_SUCCESS) {
+      device_.ReportLost(VK_ERROR_DEVICE_LOST);
+      return;
+    }
+    {
+      // A lost device may show any value; only what was submitted can have been done.
+      const std::lock_guard lock(mutex_);
+      if (value > submitted_) {
+        device_.ReportLost(VK_ERROR_DEVICE_LOST);
+        return;
+      }
+    }
+    reached = std::max(wanted, value);
+    device_.PushMemory();
+    const proto::Args_vesperProgress args{id_, reached};
+    device_.outbox().Push(proto::command_number::vesperProgress, &args);
+  }
+}
+
+}  // namespace vesper::server

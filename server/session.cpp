@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/session.h"
+
+#include <unistd.h>
+
+#include <cstring>
+
+#include "proto/walk.h"
+#include "server/invoke.h"
+#include "server/queue.h"
+
+#ifndef VESPER_VERSION
+#define VESPER_VERSION "unknown"
+#endif
+
+namespace vesper::server {
+namespace {
+
+namespace number = proto::command_number;
+
+/// The command buffer that a recorded command belongs to, or 0 for other commands. It is the first
+/// member of the image.
+proto::ObjectId RecordedInto(const proto::Record& record, const proto::Command& command) {
+  const bool first_is_buffer =
+      !record.ops.empty() && record.ops[0].kind == proto::OpKind::kHandle &&
+      record.ops[0].offset == 0 &&
+      record.ops[0].type == static_cast<uint16_t>(proto::HandleType::kCommandBuffer);
+  return first_is_buffer && command.body.size() >= 8
+             ? proto::LoadField<uint64_t>(command.body.data(), 0)
+             : 0;
+}
+
+uint64_t* NewHandles(const proto::Record& record, void* args) {
+  for (const proto::Op& op : record.ops) {
+    if ((op.flags & proto::kNewIds) != 0) {
+      return proto::LoadField<uint64_t*>(args, op.offset);
+    }
+  }
+  return nullptr;
+}
+
+/// The beginning of every command that resets or destroys a pool.
+struct PoolArguments {
+  VkDevice device;
+  uint64_t pool;
+};
+
+bool IsSubmission(uint16_t command) {
+  return command == number::vkQueueSubmit || command == number::vkQueueSubmit2 ||
+         command == number::vkQueueBindSparse;
+}
+
+}  // namespace
+
+Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr get,
+                 std::string device_selector)
+    : get_(get), device_selector_(std::move(device_selector)), outbox_(connection) {}
+
+Session::~Session() = default;
+
+Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::string* error) {
+  proto::Buffer answer;
+  if (!proto::DecodeHello(payload, &hello_, error)) {
+    proto::EncodeRefusal(*error, answer);
+    outbox_.Send(answer);
+    return Setup::kInvalid;
+  }
+  instance_ = HostInstance::Create(get_, hello_, device_selector_, error);
+  if (instance_ == nullptr) {
+    proto::EncodeRefusal(*error, answer);
+    outbox_.Send(answer);
+    return Setup::kNoDriver;
+  }
+  proto::Welcome welcome;
+  welcome.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
+  welcome.server_version = VESPER_VERSION;
+  welcome.commands = proto::Intersect(proto::CommandHashes(), hello_.command_hashes);
+  welcome.structs = proto::Intersect(proto::StructHashes(), hello_.struct_hashes);
+  known_commands_ = welcome.commands;
+  const proto::KnownStructs known(welcome.structs);
+  proto::Arena arena;
+  proto::Buffer snapshot;
+  proto::EncodeSnapshot(instance_->TakeSnapshot(known, arena), known, snapshot);
+  welcome.snapshot.assign(snapshot.Bytes().begin(), snapshot.Bytes().end());
+  outbox_.SetKnownStructs(known);
+  objects_.Add(proto::MakeObjectId(proto::HandleType::kInstance, 1, 0),
+               reinterpret_cast<uint64_t>(instance_->handle()), nullptr);
+  for (size_t i = 0; i < instance_->devices().size(); ++i) {
+    objects_.Add(PhysicalDeviceId(i), reinterpret_cast<uint64_t>(instance_->devices()[i].handle),
+                 nullptr);
+  }
+  proto::EncodeWelcome(welcome, answer);
+  outbox_.Send(answer);
+  return Setup::kDone;
+}
+
+void Session::SayGoodbye(const char* reason) {
+  const proto::Args_vesperGoodbye args{reason};
+  outbox_.Push(number::vesperGoodbye, &args);
+}
+
+bool Session::HandleCommands(std::span<const std::byte> payload, std::string* error) {
+  proto::CommandWalker walker(payload);
+  while (const std::optional<proto::Command> command = walker.Next()) {
+    if (!Execute(*command, error)) {
+      return false;
+    }
+  }
+  if (walker.Failed()) {
+    *error = "expected whole commands in a frame, got one that is cut";
+    return false;
+  }
+  return true;
+}
+
+bool Session::Execute(const proto::Command& command, std::string* error) {
+  const proto::Record* record = proto::CommandRecord(command.number);
+  const HostCommand* host = FindHostCommand(command.number);
+  if (record == nullptr || host == nullptr || !host->from_guest ||
+      command.number >= known_commands_.size() || !known_commands_[command.number] ||
+      (command.flags & proto::kIsReply) != 0) {
+    *error = "expected a command of this protocol, got number " + std::to_string(command.number);
+    return false;
+  }
+  arena_.Reset();
+  void* args = arena_.Allocate(record->size);
+  if (args == nullptr) {
+    *error = "memory is out";
+    return false;
+  }
+  const proto::ObjectId recorded_into = RecordedInto(*record, command);
+  if (command.number == number::vkBeginCommandBuffer) {
+    objects_.SetBroken(recorded_into, false);
+  }
+  proto::Reader reader(command.body);
+  const proto::DecodeResult decoded = decoder_.Request(*record, reader, args);
+  if (decoded == proto::DecodeResult::kMalformed || !reader.AtEnd()) {
+    *error = std::string("expected a well-formed ") + record->name +
+             ", got one whose sizes or handles do not fit";
+    return false;
+  }
+  if (decoded == proto::DecodeResult::kUnavailable && !IsSubmission(command.number)) {
+    if (recorded_into != 0) {
+      objects_.SetBroken(recorded_into, true);
+    }
+    return SkipUnavailable(command, args);
+  }
+  VkResult result = VK_SUCCESS;
+  if (!Run(command.number, args, &result)) {
+    *error = std::string("expected valid arguments of ") + record->name +
+             ", got sizes or indices out of range";
+    return false;
+  }
+  if (host->observes_memory && objects_.device() != nullptr) {
+    objects_.device()->PushMemory();
+  }
+  const bool posted = (command.flags & proto::kWantsReply) == 0;
+  if (!Register(*record, args, result, posted)) {
+    *error = std::string("expected new object ids in ") + record->name + ", got malformed ones";
+    return false;
+  }
+  if (!posted) {
+    outbox_.Reply(command.number, command.serial, args);
+  } else if (result < 0) {
+    if (recorded_into != 0) {
+      objects_.SetBroken(recorded_into, true);
+    }
+    ReportFailure(command, result);
+  }
+  return true;
+}
+
+bool Session::SkipUnavailable(const proto::Command& command, void* args) {
+  const bool posted = (command.flags & proto::kWantsReply) == 0;
+  for (const proto::ObjectId id : decoder_.new_ids()) {
+    if (posted && !objects_.AddPoisoned(id)) {
+      return false;
+    }
+  }
+  for (const proto::ObjectId id : decoder_.consumed_ids()) {
+    objects_.Remove(id);
+  }
+  if (!posted) {
+    const HostCommand& host = *FindHostCommand(command.number);
+    if (host.result_offset != 0) {
+      proto::StoreField(args, host.result_offset, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    }
+    outbox_.Reply(command.number, command.serial, args);
+  }
+  return true;
+}
+
+bool Session::Register(const proto::Record& record, void* args, VkResult result, bool posted) {
+  uint64_t* handles = NewHandles(record, args);
+  const std::vector<proto::ObjectId>& ids = decoder_.new_ids();
+  if (handles != nullptr && result < 0 && ids.size() == 1) {
+    handles[0] = 0;  // undefined after a failure
+  }
+  for (size_t i = 0; handles != nullptr && i < ids.size(); ++i) {
+    bool ok = true;
+    if (handles[i] != 0) {
+      // A device is its own owner; everything else belongs to the command's device.
+      HostDevice* owner = objects_.device();
+      if (proto::ObjectTypeByte(ids[i]) == static_cast<uint8_t>(proto::HandleType::kDevice)) {
+        owner = devices_.at(reinterpret_cast<VkDevice>(handles[i])).get();
+      }
+      ok = objects_.Add(ids[i], handles[i], owner);
+      handles[i] = ids[i];
+    } else if (posted) {
+      ok = objects_.AddPoisoned(ids[i]);
+    }
+    if (!ok) {
+      return false;
+    }
+  }
+  for (const proto::ObjectId id : decoder_.consumed_ids()) {
+    objects_.Remove(id);
+  }
+  return true;
+}
+
+void Session::ReportFailure(const proto::Command&, VkResult result) {
+  HostDevice* device = objects_.device();
+  if (result == VK_ERROR_DEVICE_LOST && device != nullptr) {
+    device->ReportLost(result);
+    return;
+  }
+  const proto::Args_vesperPoisoned args{decoder_.new_ids().empty() ? 0 : decoder_.new_ids().front(),
+                                        result};
+  outbox_.Push(number::vesperPoisoned, &args);
+}
+
+bool Session::Run(uint16_t command, void* args, VkResult* result) {
+  const HostCommand& host = *FindHostCommand(command);
+  if (host.on_instance != nullptr) {
+    host.on_instance(instance_->table(), args);
+  } else if (command == number::vkCreateDevice) {
+    *result = CreateDevice(*static_cast<proto::Args_vkCreateDevice*>(args));
+    return true;
+  } else {
+    HostDevice* found = objects_.device();
+    if (found == nullptr) {
+      return false;
+    }
+    HostDevice& device = *found;
+    const DeviceTable& vk = device.table();
+    switch (command) {
+      case number::vkDestroyDevice:
+        DestroyDevice(device);
+        return true;
+      case number::vkAllocateMemory:
+        if (!AllocateMemory(device, *static_cast<proto::Args_vkAllocateMemory*>(args))) {
+          return false;
+        }
+        break;
+      case number::vkFreeMemory:
+        FreeMemory(device, *static_cast<proto::Args_vkFreeMemory*>(args));
+        return true;
+      case number::vkQueueSubmit: {
+        const auto& a = *static_cast<proto::Args_vkQueueSubmit*>(args);
+        HostQueue* queue = device.FindQueue(a.queue);
+        return queue != nullptr ? (queue->Submit(a.pSubmits, a.submitCount), true)
+                                : device.IsLost();
+      }
+      case number::vkQueueSubmit2: {
+        const auto& a = *static_cast<proto::Args_vkQueueSubmit2*>(args);
+        HostQueue* queue = device.FindQueue(a.queue);
+        return queue != nullptr ? (queue->Submit2(a.pSubmits, a.submitCount), true)
+                                : device.IsLost();
+      }
+      case number::vkQueueBindSparse: {
+        const auto& a = *static_cast<proto::Args_vkQueueBindSparse*>(args);
+        HostQueue* queue = device.FindQueue(a.queue);
+        for (const auto& memory : device.memories().All()) {
+          memory->SetWritable();  // which resource a sparse bind gives it to is not followed
+        }
+        return queue != nullptr ? (queue->BindSparse(a.pBindInfo, a.bindInfoCount), true)
+                                : device.IsLost();
+      }
+      case number::vkCreateBuffer: {
+        auto& a = *static_cast<proto::Args_vkCreateBuffer*>(args);
+        a.ret = vk.vkCreateBuffer(a.device, a.pCreateInfo, nullptr, a.pBuffer);
+        if (a.ret == VK_SUCCESS) {
+          NoteBuffer(device, *a.pBuffer, *a.pCreateInfo);
+        }
+        break;
+      }
+      case number::vkDestroyBuffer: {
+        const auto& a = *static_cast<proto::Args_vkDestroyBuffer*>(args);
+        device.buffer_usage().erase(a.buffer);
+        vk.vkDestroyBuffer(a.device, a.buffer, nullptr);
+        return true;
+      }
+      case number::vkCreateImage: {
+        auto& a = *static_cast<proto::Args_vkCreateImage*>(args);
+        a.ret = vk.vkCreateImage(a.device, a.pCreateInfo, nullptr, a.pImage);
+        if (a.ret == VK_SUCCESS) {
+          device.images()[*a.pImage] = {a.pCreateInfo->format, a.pCreateInfo->arrayLayers};
+        }
+        break;
+      }
+      case number::vkDestroyImage: {
+        const auto& a = *static_cast<proto::Args_vkDestroyImage*>(args);
+        device.images().erase(a.image);
+        vk.vkDestroyImage(a.device, a.image, nullptr);
+        return true;
+      }
+      case number::vkBindBufferMemory: {
+        auto& a = *static_cast<proto::Args_vkBindBufferMemory*>(args);
+        NoteBind(device, a.buffer, a.memory);
+        a.ret = vk.vkBindBufferMemory(a.device, a.buffer, a.memory, a.memoryOffset);
+        break;
+      }
+      case number::vkBindBufferMemory2: {
+        auto& a = *static_cast<proto::Args_vkBindBufferMemory2*>(args);
+        for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
+          NoteBind(device, a.pBindInfos[i].buffer, a.pBindInfos[i].memory);
+        }
+        a.ret = vk.vkBindBufferMemory2(a.device, a.bindInfoCount, a.pBindInfos);
+        break;
+      }
+      case number::vkBindImageMemory: {
+        auto& a = *static_cast<proto::Args_vkBindImageMemory*>(args);
+        NoteBind(device, a.image, a.memory);
+        a.ret = vk.vkBindImageMemory(a.device, a.image, a.memory, a.memoryOffset);
+        break;
+      }
+      case number::vkBindImageMemory2: {
+        auto& a = *static_cast<proto::Args_vkBindImageMemory2*>(args);
+        for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
+          NoteBind(device, a.pBindInfos[i].image, a.pBindInfos[i].memory);
+        }
+        a.ret = vk.vkBindImageMemory2(a.device, a.bindInfoCount, a.pBindInfos);
+        break;
+      }
+      case number::vkSetDebugUtilsObjectNameEXT: {
+        const auto& a = *static_cast<proto::Args_vkSetDebugUtilsObjectNameEXT*>(args);
+        // Objects that live in the guest alone have no handle here.
+        if (vk.vkSetDebugUtilsObjectNameEXT != nullptr && a.pNameInfo != nullptr &&
+            a.pNameInfo->objectHandle != 0) {
+          vk.vkSetDebugUtilsObjectNameEXT(a.device, a.pNameInfo);
+        }
+        return true;
+      }
+      case number::vkSetDebugUtilsObjectTagEXT: {
+        const auto& a = *static_cast<proto::Args_vkSetDebugUtilsObjectTagEXT*>(args);
+        if (vk.vkSetDebugUtilsObjectTagEXT != nullptr && a.pTagInfo != nullptr &&
+            a.pTagInfo->objectHandle != 0) {
+          vk.vkSetDebugUtilsObjectTagEXT(a.device, a.pTagInfo);
+        }
+        return true;
+      }
+      case number::vkGetQueryPoolResults:
+        return GetQueryPoolResults(device, *static_cast<proto::Args_vkGetQueryPoolResults*>(args));
+      case number::vesperMapMemory:
+        return MapMemory(device, *static_cast<proto::Args_vesperMapMemory*>(args));
+      case number::vesperUnmapMemory: {
+        const auto& a = *static_cast<proto::Args_vesperUnmapMemory*>(args);
+        if (HostMemory* memory = FindMemory(device, a.memory)) {
+          memory->Unmap();
+        }
+        return true;
+      }
+      case number::vesperWriteMemory:
+        return WriteMemory(device, *static_cast<proto::Args_vesperWriteMemory*>(args));
+      case number::vesperGetQueue:
+        return GetQueue(device, *static_cast<proto::Args_vesperGetQueue*>(args));
+      case number::vesperCopyMemoryToImage:
+        return CopyMemoryToImage(device, *static_cast<proto::Args_vesperCopyMemoryToImage*>(args));
+      case number::vesperCopyImageToMemory:
+        return CopyImageToMemory(device, *static_cast<proto::Args_vesperCopyImageToMemory*>(args));
+      case number::vkDestroyDescriptorPool:
+      case number::vkResetDescriptorPool:
+      case number::vkDestroyCommandPool:
+        ForgetChildren(static_cast<const PoolArguments*>(args)->pool);
+        host.on_device(vk, args);
+        break;
+      case number::vkAllocateDescriptorSets: {
+        auto& a = *static_cast<proto::Args_vkAllocateDescriptorSets*>(args);
+        host.on_device(vk, args);
+        NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->descriptorPool), a.ret);
+        break;
+      }
+      case number::vkAllocateCommandBuffers: {
+        auto& a = *static_cast<proto::Args_vkAllocateCommandBuffers*>(args);
+        host.on_device(vk, args);
+        NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->commandPool), a.ret);
+        break;
+      }
+      default:
+        if (host.on_device == nullptr) {
+          return false;
+        }
+        host.on_device(vk, args);
+        break;
+    }
+  }
+  if (host.result_offset != 0) {
+    *result = proto::LoadField<VkResult>(args, host.result_offset);
+  }
+  return true;
+}
+
+}  // namespace vesper::server

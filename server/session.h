@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One guest's session: executes its stream of commands on the driver. One thread runs it; the
+// queues' watchers (queue.h) push beside it. Decoding turns ids into native handles; what cannot be
+// resolved makes the command be skipped, what is malformed ends the session.
+//
+// Skipping. A command that names an object which is dead or poisoned has no effect. If it would
+// have made objects, those are poisoned. If it was recorded into a command buffer, that buffer is
+// broken until it begins anew, for the commands after it may rely on it. Submissions are never
+// skipped: they go on without what is missing, so that fences and semaphores signal.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proto/arena.h"
+#include "proto/decoder.h"
+#include "proto/frame.h"
+#include "proto/records_gen.h"
+#include "proto/setup.h"
+#include "server/device.h"
+#include "server/host_vulkan.h"
+#include "server/object_table.h"
+#include "server/outbox.h"
+
+namespace vesper::server {
+
+class Session {
+ public:
+  /// `get` is the loader of the driver to use.
+  Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr get,
+          std::string device_selector);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  enum class Setup { kDone, kNoDriver, kInvalid };
+  /// Answers the guest's hello: welcome or refusal. `error` says why it was refused.
+  Setup HandleHello(std::span<const std::byte> payload, std::string* error);
+  /// Executes the commands of one frame. False if the guest sent something invalid (`error`).
+  bool HandleCommands(std::span<const std::byte> payload, std::string* error);
+  /// Tells the guest that the session ends, and why.
+  void SayGoodbye(const char* reason);
+
+  const proto::Hello& hello() const { return hello_; }
+
+ private:
+  bool Execute(const proto::Command& command, std::string* error);
+  bool SkipUnavailable(const proto::Command& command, void* args);
+  /// False if the arguments are such that no guest of ours sends them.
+  bool Run(uint16_t number, void* args, VkResult* result);
+  bool Register(const proto::Record& record, void* args, VkResult result, bool posted);
+  void ReportFailure(const proto::Command& command, VkResult result);
+
+  // Hand-written commands, in the file of their noun (session_*.cpp).
+  VkResult CreateDevice(proto::Args_vkCreateDevice& args);
+  void DestroyDevice(HostDevice& device);
+  bool AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args);
+  void FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args);
+  bool GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args);
+  bool MapMemory(HostDevice& device, proto::Args_vesperMapMemory& args);
+  bool WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemory& args);
+  bool GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args);
+  bool CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemoryToImage& args);
+  bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
+  HostMemory* FindMemory(HostDevice& device, proto::ObjectId id);
+  void NoteBind(HostDevice& device, VkBuffer buffer, VkDeviceMemory memory);
+  void NoteBind(HostDevice& device, VkImage image, VkDeviceMemory memory);
+  void NoteBuffer(HostDevice& device, VkBuffer buffer, const VkBufferCreateInfo& info);
+  /// Sets and command buffers die with their pool, or when it is reset.
+  void NoteChildren(uint64_t pool, VkResult result);
+  void ForgetChildren(uint64_t pool);
+
+  const PFN_vkGetInstanceProcAddr get_;
+  const std::string device_selector_;
+  Outbox outbox_;
+  proto::Hello hello_;
+  std::vector<bool> known_commands_;
+  std::unique_ptr<HostInstance> instance_;
+  ObjectTable objects_;
+  proto::Arena arena_;
+  proto::Decoder decoder_{arena_, &objects_};
+  std::unordered_map<uint64_t, std::vector<proto::ObjectId>> pool_children_;
+  std::unordered_map<VkDevice, std::unique_ptr<HostDevice>> devices_;  // keep last
+};
+
+}  // namespace vesper::server

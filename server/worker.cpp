@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A worker: the process that serves one session.
+//
+// Three threads besides those of the queues and the driver. The reader receives frames into a
+// bounded inbox and notices when the guest goes; the session's thread executes them; a third waits
+// for the front's SIGTERM, so that the guest can be told. When the guest is gone, nothing that is
+// left matters: the process ends at once, even from the middle of a driver call, and the system
+// takes back what the GPU held. That is also why nothing is destroyed here at the end.
+#include "server/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "proto/frame.h"
+#include "server/session.h"
+
+namespace vesper::server {
+namespace {
+
+/// Frames that wait for the session's thread. More would let a guest fill the host's memory.
+constexpr size_t kInboxBytes = 64u << 20;
+/// How long a driver call may go on after the guest has gone.
+constexpr std::chrono::milliseconds kGrace{300};
+
+struct ReceivedFrame {
+  proto::FrameType type;
+  std::vector<uint64_t> words;  // the payload, 8-byte aligned
+
+  std::span<const std::byte> payload() const { return std::as_bytes(std::span(words)); }
+};
+
+/// Received frames, and why no more will come.
+class Inbox {
+ public:
+  void Put(const proto::Frame& frame) {
+    ReceivedFrame received{frame.type, std::vector<uint64_t>(frame.payload.size() / 8)};
+    if (!frame.payload.empty()) {
+      std::memcpy(received.words.data(), frame.payload.data(), frame.payload.size());
+    }
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return bytes_ < kInboxBytes || closed_; });
+    bytes_ += frame.payload.size();
+    frames_.push_back(std::move(received));
+    changed_.notify_all();
+  }
+
+  /// The next frame; nothing once the stream has ended, even if some are left.
+  std::optional<ReceivedFrame> Take() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || !frames_.empty(); });
+    if (closed_ || frames_.empty()) {
+      return std::nullopt;
+    }
+    ReceivedFrame frame = std::move(frames_.front());
+    frames_.pop_front();
+    bytes_ -= frame.words.size() * 8;
+    changed_.notify_all();
+    return frame;
+  }
+
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<ReceivedFrame> frames_;
+  size_t bytes_ = 0;
+  bool closed_ = false;
+};
+
+/// Ends the process without running destructors: driver threads may be anywhere.
+[[noreturn]] void End(WorkerStatus status) {
+  spdlog::default_logger()->flush();
+  ::_exit(status);
+}
+
+void ReadFrames(transport::Connection& connection, Inbox& inbox) {
+  proto::FrameSplitter splitter(proto::kMaxFrameBytes);
+  WorkerStatus status = kGuestLeft;
+  for (;;) {
+    const std::span<std::byte> space = splitter.BeginReceive();
+    const size_t bytes = space.empty() ? 0 : connection.ReadSome(space);
+    if (bytes == 0) {
+      if (!connection.Error().empty()) {
+        spdlog::warn("the connection was lost: {}", connection.Error());
+        status = kConnectionLost;
+      }
+      break;
+    }
+    splitter.EndReceive(bytes);
+    while (const std::optional<proto::Frame> frame = splitter.Next()) {
+      inbox.Put(*frame);
+    }
+    if (splitter.Failed()) {
+      spdlog::warn("the guest sent something invalid: {}", splitter.Error());
+      status = kInvalidGuest;
+      break;
+    }
+  }
+  inbox.Close();
+  std::this_thread::sleep_for(kGrace);
+  End(status);
+}
+
+/// SIGTERM, blocked everywhere else, becomes a goodbye.
+void WaitForTermination(Session& session) {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  int signal = 0;
+  ::sigwait(&signals, &signal);
+  session.SayGoodbye("the server is shutting down");
+  End(kGuestLeft);
+}
+
+}  // namespace
+
+int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOptions& options) {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  std::string error;
+  const PFN_vkGetInstanceProcAddr get = OpenVulkanLoader(options.driver_manifest, &error);
+  if (get == nullptr) {
+    spdlog::error("{}", error);
+    proto::Buffer refusal;
+    proto::EncodeRefusal(error, refusal);
+    const std::span<const std::byte> parts[] = {refusal.Bytes()};
+    connection->Write(parts);
+    return kNoDriver;
+  }
+  Inbox inbox;
+  Session session(*connection, get, options.device_selector);
+  std::thread reader([&] { ReadFrames(*connection, inbox); });
+  std::thread terminator([&] { WaitForTermination(session); });
+
+  const std::optional<ReceivedFrame> hello = inbox.Take();
+  WorkerStatus status = kGuestLeft;
+  if (hello && hello->type != proto::FrameType::kHello) {
+    spdlog::warn("the guest sent something invalid: commands before its hello");
+    status = kInvalidGuest;
+  } else if (hello) {
+    const Session::Setup setup = session.HandleHello(hello->payload(), &error);
+    if (setup != Session::Setup::kDone) {
+      spdlog::warn("{} refused: {}", options.peer, error);
+      status = setup == Session::Setup::kNoDriver ? kNoDriver : kInvalidGuest;
+    } else {
+      spdlog::info("{} is '{}', process {}", options.peer, session.hello().program,
+                   session.hello().pid);
+      while (const std::optional<ReceivedFrame> frame = inbox.Take()) {
+        if (frame->type != proto::FrameType::kCommands) {
+          error = "expected commands, got another hello";
+        }
+        if (!error.empty() || !session.HandleCommands(frame->payload(), &error)) {
+          spdlog::warn("the guest sent something invalid: {}", error);
+          session.SayGoodbye(error.c_str());
+          status = kInvalidGuest;
+          break;
+        }
+      }
+    }
+  }
+  if (status != kGuestLeft) {
+    End(status);
+  }
+  // The stream has ended; the reader knows how, and ends the process.
+  reader.join();
+  End(status);
+}
+
+}  // namespace vesper::server
