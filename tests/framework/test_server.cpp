@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/framework/test_server.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <cstring>
 #include <filesystem>
 #include <stdexcept>
 
@@ -34,45 +28,6 @@ std::string LavapipeManifest() {
       "manifest in VESPER_TEST_DRIVER.");
 }
 
-// A port of the loopback interface that was free a moment ago. Somebody else may take it before the
-// server does; the server then ends at once, and the caller tries another.
-uint16_t ProbablyFreePort() {
-  const int socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  if (bind(socket_fd, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-      getsockname(socket_fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-    close(socket_fd);
-    throw std::runtime_error(std::string("No loopback port could be had: ") + strerror(errno));
-  }
-  close(socket_fd);
-  return ntohs(address.sin_port);
-}
-
-bool Connects(const sockaddr* address, socklen_t length) {
-  const int socket_fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool connected = connect(socket_fd, address, length) == 0;
-  close(socket_fd);
-  return connected;
-}
-
-bool UnixAccepts(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
-  return Connects(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-}
-
-bool TcpAccepts(uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return Connects(reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-}
-
 }  // namespace
 
 TestTarget TestTarget::FromEnvironment() {
@@ -89,29 +44,28 @@ std::string GuestManifest() {
 }
 
 TestServer::TestServer(const TestTarget& target, const std::vector<std::string>& arguments) {
-  const int attempts = target.tcp ? 5 : 1;
-  for (int attempt = 0; attempt < attempts; ++attempt) {
-    if (TryStart(target, arguments)) {
-      return;
-    }
-  }
-  throw std::runtime_error("vesperd did not start to listen. Its log:\n" + Log());
-}
-
-bool TestServer::TryStart(const TestTarget& target, const std::vector<std::string>& arguments) {
-  const uint16_t port = target.tcp ? ProbablyFreePort() : 0;
-  const std::string path = folder_.Path("socket");
-  endpoint_ = target.tcp ? "tcp:127.0.0.1:" + std::to_string(port) : "unix:" + path;
-  std::vector<std::string> command = {VESPER_BUILD_DIR "/bin/vesperd", "--listen", endpoint_,
+  // With port 0 the server picks one and says in its log which; a connection just to see whether it
+  // listens would already be a session.
+  const std::string wanted = target.tcp ? "tcp:127.0.0.1:0" : "unix:" + folder_.Path("socket");
+  std::vector<std::string> command = {VESPER_BUILD_DIR "/bin/vesperd", "--listen", wanted,
                                       "--driver", target.driver_manifest};
   command.insert(command.end(), arguments.begin(), arguments.end());
   process_ = ChildProcess::Start(command, {}, folder_.Path("log"), folder_.Path("log"));
-  return Eventually(
-             [&] {
-               return !process_.Running() || (target.tcp ? TcpAccepts(port) : UnixAccepts(path));
-             },
-             std::chrono::seconds(30)) &&
-         process_.Running();
+  const std::string phrase = "listening on ";
+  Eventually(
+      [&] {
+        const std::string log = Log();
+        const size_t begin = log.find(phrase);
+        const size_t end = begin == std::string::npos ? begin : log.find('\n', begin);
+        if (end != std::string::npos) {
+          endpoint_ = log.substr(begin + phrase.size(), end - begin - phrase.size());
+        }
+        return !endpoint_.empty() || !process_.Running();
+      },
+      std::chrono::seconds(30));
+  if (endpoint_.empty()) {
+    throw std::runtime_error("vesperd did not begin to listen. Its log:\n" + Log());
+  }
 }
 
 void UseDriver(const TestTarget& target, const std::string& endpoint) {

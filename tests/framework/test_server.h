@@ -40,8 +40,6 @@ class TestServer {
   std::vector<pid_t> Workers() const { return Descendants(pid()); }
 
  private:
-  bool TryStart(const TestTarget& target, const std::vector<std::string>& arguments);
-
   TemporaryFolder folder_;
   std::string endpoint_;
   ChildProcess process_;
