@@ -10,6 +10,16 @@
 
 #include "proto/limits.h"
 
+// With the address sanitizer every allocation is a block of its own and of exactly its size, so
+// that a step past its end shows.
+#if defined(__SANITIZE_ADDRESS__)
+#define VESPER_EXACT_ARENA 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define VESPER_EXACT_ARENA 1
+#endif
+#endif
+
 namespace vesper::proto {
 
 /// Scratch memory for what one command decodes to: zeroed, 16-byte aligned, freed all at once, and
@@ -27,6 +37,12 @@ class Arena {
     }
     const size_t rounded = (static_cast<size_t>(bytes) + 15) & ~size_t{15};
     used_ += rounded < cap_ - used_ ? rounded : cap_ - used_;
+#ifdef VESPER_EXACT_ARENA
+    Block own;
+    own.memory.reset(static_cast<std::byte*>(std::calloc(bytes == 0 ? 1 : bytes, 1)));
+    blocks_.push_back(std::move(own));
+    return blocks_.back().memory.get();
+#else
     if (blocks_.empty() || rounded > blocks_.back().size - blocks_.back().used) {
       const size_t size = rounded > kBlockBytes ? rounded : kBlockBytes;
       Block block;
@@ -42,10 +58,14 @@ class Arena {
     block.used += rounded;
     std::memset(result, 0, rounded);
     return result;
+#endif
   }
 
   /// Forgets everything allocated; keeps one block for the next command.
   void Reset() {
+#ifdef VESPER_EXACT_ARENA
+    blocks_.clear();
+#endif
     if (!blocks_.empty()) {
       if (blocks_.front().size > kBlockBytes) {
         blocks_.clear();

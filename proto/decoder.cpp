@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/decoder.h"
 
+#include <array>
+
 #include "proto/limits.h"
 #include "proto/walk.h"
 
@@ -8,6 +10,14 @@ namespace vesper::proto {
 namespace {
 
 constexpr size_t kNextOffset = 8;
+/// Operations of one record; the generator checks it.
+constexpr size_t kMaxOps = 64;
+
+/// A byte count that is no whole number of elements: the driver would read past the last one.
+bool IsRagged(const Length& length, const void* value) {
+  return length.divide > 1 && length.add == 0 &&
+         EvaluateLength({length.kind, length.offset, length.inner, 0, 1}, value) % length.divide != 0;
+}
 
 /// Writes an element count into the member that holds it, for shapes that carry no image.
 void StoreLength(const Length& length, void* value, uint64_t count) {
@@ -160,7 +170,8 @@ void Decoder::Array(const Op& op, std::byte* value, Part part) {
   }
   const uint64_t count = slot & ~kPresent;
   if ((slot & kPresent) == 0 ||
-      (op.kind != OpKind::kString && count != EvaluateLength(op.length, value))) {
+      (op.kind != OpKind::kString &&
+       (count != EvaluateLength(op.length, value) || IsRagged(op.length, value)))) {
     Malformed();
     return;
   }
@@ -222,6 +233,10 @@ void Decoder::Handles(const Op& op, uint64_t count, std::byte* elements) {
   for (uint64_t i = 0; i < count && !Bad(); ++i) {
     const uint64_t id = reader_->Value<uint64_t>();
     if ((op.flags & kNewIds) != 0) {
+      // A buffer under an image's id would reach the driver as an image.
+      if (ObjectTypeByte(id) != op.type) {
+        Malformed();
+      }
       new_ids_.push_back(id);
       continue;
     }
@@ -336,7 +351,9 @@ void Decoder::Shape(const Record& record, std::byte* value, bool in_chain) {
   if (record.stype >= 0) {
     StoreField<int32_t>(value, 0, record.stype);
   }
-  for (const Op& op : record.ops) {
+  std::array<uint64_t, kMaxOps> counts{};
+  for (size_t position = 0; position < record.ops.size() && position < kMaxOps; ++position) {
+    const Op& op = record.ops[position];
     if (Bad()) {
       break;
     }
@@ -365,6 +382,7 @@ void Decoder::Shape(const Record& record, std::byte* value, bool in_chain) {
         }
         StoreLength(op.length, value, count);
         StoreField<const void*>(value, op.offset, elements);
+        counts[position] = count;
         if (op.kind == OpKind::kRecords) {
           for (uint64_t i = 0; i < count && !Bad(); ++i) {
             Shape(Records()[op.type], elements + i * op.size, false);
@@ -374,6 +392,16 @@ void Decoder::Shape(const Record& record, std::byte* value, bool in_chain) {
       }
       default:
         break;
+    }
+  }
+  // The driver goes by the members: each array must be as long as they say, also where two share
+  // one or the length is a constant.
+  for (size_t i = 0; i < record.ops.size() && i < kMaxOps && !Bad(); ++i) {
+    const Op& op = record.ops[i];
+    const bool is_array = op.kind == OpKind::kPlain || op.kind == OpKind::kRecords;
+    if (is_array && LoadField<const void*>(value, op.offset) != nullptr &&
+        EvaluateLength(op.length, value) != counts[i]) {
+      Malformed();
     }
   }
   --depth_;
