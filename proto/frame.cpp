@@ -117,10 +117,10 @@ std::optional<Command> CommandWalker::Next() {
   if (payload_.size() >= sizeof(header)) {
     std::memcpy(&header, payload_.data(), sizeof(header));
   }
-  const bool has_serial = (header.flags & (kWantsReply | kIsReply)) != 0;
+  const bool has_serial = header.flags != 0;
   const size_t body = kCommandHeaderBytes + (has_serial ? 8 : 0);
   if (header.size > payload_.size() || header.size < body || header.size % 8 != 0 ||
-      (header.flags & ~(kWantsReply | kIsReply)) != 0) {
+      (header.flags != 0 && header.flags != kWantsReply && header.flags != kIsReply)) {
     failed_ = true;
     return std::nullopt;
   }

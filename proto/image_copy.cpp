@@ -57,6 +57,11 @@ std::optional<RegionShape> ShapeOfRegion(const FormatBlock& block, const VkExten
   shape.rows_per_slice = rows;
   shape.slice_pitch = pitch_rows * shape.row_pitch;
   shape.slices = Blocks(extent.depth, block.depth) * layers;
+  // Bytes() must not wrap: it is what stands between a region and the memory around its data.
+  uint64_t all_slices = 0;
+  if (__builtin_mul_overflow(shape.slices, shape.slice_pitch, &all_slices)) {
+    return std::nullopt;
+  }
   return shape;
 }
 

@@ -32,6 +32,9 @@ bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags
     const uint32_t layers = subresource.layerCount == VK_REMAINING_ARRAY_LAYERS
                                 ? info.layers - subresource.baseArrayLayer
                                 : subresource.layerCount;
+    if (layers > info.layers - subresource.baseArrayLayer) {
+      return false;
+    }
     uint64_t bytes = 0;
     if ((flags & VK_HOST_IMAGE_COPY_MEMCPY) != 0) {
       VkSubresourceHostMemcpySize size{VK_STRUCTURE_TYPE_SUBRESOURCE_HOST_MEMCPY_SIZE};
@@ -44,7 +47,9 @@ bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags
         return false;
       }
       device.table().vkGetImageSubresourceLayout2(device.handle(), image, &one, &layout);
-      bytes = size.size * layers;
+      if (__builtin_mul_overflow(uint64_t{size.size}, uint64_t{layers}, &bytes)) {
+        return false;
+      }
     } else {
       const auto shape = proto::ShapeOfRegion(
           proto::BlockOfAspect(info.format, subresource.aspectMask), regions[i].imageExtent, layers,
