@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kConnectTimeout{10'000};
 /// Set-up includes the host's loading of its driver, which takes seconds on a busy machine.
-constexpr std::chrono::milliseconds kSetupTimeout{60'000};
+constexpr std::chrono::milliseconds kSetupTimeout{20'000};
 
 proto::Hello MakeHello(const VkInstanceCreateInfo& create_info) {
   proto::Hello hello;

@@ -11,6 +11,7 @@
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/render_pass.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
@@ -45,13 +46,35 @@ VkGraphicsPipelineLibraryFlagsEXT DescribedParts(const VkGraphicsPipelineCreateI
   return linked != nullptr && linked->libraryCount > 0 ? 0 : kAllParts;
 }
 
+/// Which attachments the pipeline can draw to. Where this create info does not tell, all of them.
+RenderPass::Subpass UsedAttachments(Session& session, const VkGraphicsPipelineCreateInfo& info,
+                                    bool describes_output) {
+  if (info.renderPass != VK_NULL_HANDLE) {
+    const auto* render_pass =
+        static_cast<const RenderPass*>(session.store().State(ToId(info.renderPass)));
+    if (render_pass != nullptr && info.subpass < render_pass->subpasses.size()) {
+      return render_pass->subpasses[info.subpass];
+    }
+  } else if (describes_output) {
+    const auto* rendering = FindInChain<VkPipelineRenderingCreateInfo>(
+        info.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
+    if (rendering == nullptr) {
+      return {false, false};
+    }
+    return {rendering->colorAttachmentCount > 0,
+            rendering->depthAttachmentFormat != VK_FORMAT_UNDEFINED ||
+                rendering->stencilAttachmentFormat != VK_FORMAT_UNDEFINED};
+  }
+  return {true, true};
+}
+
 /// Create infos without what doesn't count. Owns the structs it had to change.
 class CleanGraphicsInfos {
  public:
-  CleanGraphicsInfos(const VkGraphicsPipelineCreateInfo* infos, uint32_t count)
+  CleanGraphicsInfos(Session& session, const VkGraphicsPipelineCreateInfo* infos, uint32_t count)
       : infos_(infos, infos + count) {
     for (VkGraphicsPipelineCreateInfo& info : infos_) {
-      Clean(info);
+      Clean(session, info);
     }
   }
 
@@ -65,7 +88,7 @@ class CleanGraphicsInfos {
                      state) != dynamic->pDynamicStates + dynamic->dynamicStateCount;
   }
 
-  void Clean(VkGraphicsPipelineCreateInfo& info) {
+  void Clean(Session& session, VkGraphicsPipelineCreateInfo& info) {
     const VkGraphicsPipelineLibraryFlagsEXT parts = DescribedParts(info);
     const auto has = [parts](VkGraphicsPipelineLibraryFlagsEXT part) {
       return (parts & part) != 0;
@@ -107,10 +130,11 @@ class CleanGraphicsInfos {
     if ((!fragment && !output) || !rasterizes) {
       info.pMultisampleState = nullptr;
     }
-    if (!fragment || !rasterizes) {
+    const RenderPass::Subpass used = UsedAttachments(session, info, output);
+    if (!fragment || !rasterizes || !used.uses_depth_stencil) {
       info.pDepthStencilState = nullptr;
     }
-    if (!output || !rasterizes) {
+    if (!output || !rasterizes || !used.uses_color) {
       info.pColorBlendState = nullptr;
     }
     CleanViewports(info);
@@ -181,7 +205,7 @@ VKAPI_ATTR VkResult VKAPI_CALL
 vkCreateGraphicsPipelines(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount,
                           const VkGraphicsPipelineCreateInfo* pCreateInfos,
                           const VkAllocationCallbacks*, VkPipeline* pPipelines) {
-  const CleanGraphicsInfos infos(pCreateInfos, createInfoCount);
+  const CleanGraphicsInfos infos(Device::From(device).session(), pCreateInfos, createInfoCount);
   ClearFeedback(pCreateInfos, createInfoCount);
   proto::Args_vkCreateGraphicsPipelines args{device,       pipelineCache, createInfoCount,
                                              infos.data(), nullptr,       pPipelines};

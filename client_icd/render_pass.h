@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "client_icd/object.h"
+
+namespace vesper::client {
+
+/// What the guest remembers of a VkRenderPass: which attachments its subpasses use, which decides
+/// what counts in a pipeline made for it.
+struct RenderPass {
+  struct Subpass {
+    bool uses_color = false;
+    bool uses_depth_stencil = false;
+  };
+  std::vector<Subpass> subpasses;
+  Allocator allocator;
+};
+
+}  // namespace vesper::client
