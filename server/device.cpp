@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/device.h"
 
+#include <algorithm>
+
 #include "proto/records_gen.h"
 #include "server/queue.h"
 
@@ -53,6 +55,11 @@ HostQueue* HostDevice::FindQueue(VkQueue handle) {
     }
   }
   return nullptr;
+}
+
+bool HostDevice::IsIdle() {
+  return std::all_of(queues_.begin(), queues_.end(),
+                     [](const auto& queue) { return queue->IsIdle(); });
 }
 
 void HostDevice::ReportLost(VkResult result) {

@@ -44,6 +44,8 @@ class HostDevice {
   HostQueue* AddQueue(proto::ObjectId id, uint32_t family, uint32_t index,
                       VkDeviceQueueCreateFlags flags);
   HostQueue* FindQueue(VkQueue handle);
+  /// True when no queue has work that is not known to be done.
+  bool IsIdle();
 
   /// Tells the guest that the device is gone, once.
   void ReportLost(VkResult result);

@@ -28,6 +28,12 @@ class HostInstance {
     std::vector<bool> extensions;  // by codec index: on the device, and known to the guest
     uint32_t queue_family_count = 0;
     std::vector<uint32_t> queue_counts;
+
+    /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.
+    bool WaitsInQueryResults() const {
+      return properties.vendorID == VK_VENDOR_ID_MESA &&
+             properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    }
   };
 
   /// Null and one sentence if there is no driver or no device that `device_selector` (an index, a

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proto/records_gen.h"
+#include "server/chain.h"
 #include "server/device.h"
 
 namespace vesper::server {
@@ -39,13 +40,8 @@ class Semaphores {
   Semaphores(const Batch& batch, VkSemaphore timeline, uint64_t number)
       : waits_(batch.pWaitSemaphores, batch.pWaitSemaphores + batch.waitSemaphoreCount),
         signals_(batch.pSignalSemaphores, batch.pSignalSemaphores + batch.signalSemaphoreCount) {
-    const VkTimelineSemaphoreSubmitInfo* old = nullptr;
-    for (auto* next = static_cast<const VkBaseInStructure*>(batch.pNext); next != nullptr;
-         next = next->pNext) {
-      if (next->sType == VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO) {
-        old = reinterpret_cast<const VkTimelineSemaphoreSubmitInfo*>(next);
-      }
-    }
+    auto* old = FindInChain<VkTimelineSemaphoreSubmitInfo>(
+        batch.pNext, VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO);
     wait_values_.resize(waits_.size(), 0);
     signal_values_.resize(signals_.size(), 0);
     if (old != nullptr) {
@@ -65,8 +61,7 @@ class Semaphores {
     signal_values_.push_back(number);
     values_.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
     if (old != nullptr) {
-      // The decoded chain is the worker's own memory: the guest's values are replaced in place.
-      replaced_ = const_cast<VkTimelineSemaphoreSubmitInfo*>(old);
+      replaced_ = old;
     } else {
       values_.pNext = batch.pNext;
     }
@@ -100,6 +95,43 @@ class Semaphores {
   VkTimelineSemaphoreSubmitInfo* replaced_ = nullptr;
 };
 
+/// What a batch says for each of its semaphores and command buffers about the devices of a group.
+/// Drivers take these arrays to be as long as the batch's own, so they follow what is left out and
+/// what is added there.
+class GroupArrays {
+ public:
+  GroupArrays(const VkSubmitInfo& batch, VkDeviceGroupSubmitInfo& group) {
+    Keep(batch.pWaitSemaphores, batch.waitSemaphoreCount, group.pWaitSemaphoreDeviceIndices,
+         group.waitSemaphoreCount, 0, waits_);
+    Keep(batch.pCommandBuffers, batch.commandBufferCount, group.pCommandBufferDeviceMasks,
+         group.commandBufferCount, 1, masks_);
+    Keep(batch.pSignalSemaphores, batch.signalSemaphoreCount, group.pSignalSemaphoreDeviceIndices,
+         group.signalSemaphoreCount, 0, signals_);
+    signals_.push_back(0);  // the worker's own timeline
+    group.waitSemaphoreCount = static_cast<uint32_t>(waits_.size());
+    group.pWaitSemaphoreDeviceIndices = waits_.data();
+    group.commandBufferCount = static_cast<uint32_t>(masks_.size());
+    group.pCommandBufferDeviceMasks = masks_.data();
+    group.signalSemaphoreCount = static_cast<uint32_t>(signals_.size());
+    group.pSignalSemaphoreDeviceIndices = signals_.data();
+  }
+
+ private:
+  template <typename Handle>
+  static void Keep(const Handle* handles, uint32_t handle_count, const uint32_t* values,
+                   uint32_t value_count, uint32_t otherwise, std::vector<uint32_t>& kept) {
+    for (uint32_t i = 0; i < handle_count; ++i) {
+      if (handles[i] != VK_NULL_HANDLE) {
+        kept.push_back(values != nullptr && i < value_count ? values[i] : otherwise);
+      }
+    }
+  }
+
+  std::vector<uint32_t> waits_;
+  std::vector<uint32_t> masks_;
+  std::vector<uint32_t> signals_;
+};
+
 }  // namespace
 
 std::unique_ptr<HostQueue> HostQueue::Create(proto::ObjectId id, VkQueue handle,
@@ -129,16 +161,26 @@ HostQueue::~HostQueue() {
   device_.table().vkDestroySemaphore(device_.handle(), timeline_, nullptr);
 }
 
+bool HostQueue::IsIdle() {
+  const std::lock_guard lock(mutex_);
+  return done_ == submitted_;
+}
+
 void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
   std::vector<VkSubmitInfo> batches(submits, submits + count);
   if (batches.empty()) {
     batches.push_back({VK_STRUCTURE_TYPE_SUBMIT_INFO});
   }
   std::deque<Semaphores> semaphores;
+  std::deque<GroupArrays> groups;
   std::deque<std::vector<VkPipelineStageFlags>> stages;
   std::deque<std::vector<VkCommandBuffer>> buffers;
   for (size_t i = 0; i < batches.size(); ++i) {
     VkSubmitInfo& batch = batches[i];
+    if (auto* group = FindInChain<VkDeviceGroupSubmitInfo>(
+            batch.pNext, VK_STRUCTURE_TYPE_DEVICE_GROUP_SUBMIT_INFO)) {
+      groups.emplace_back(batch, *group);
+    }
     Semaphores& batch_semaphores = semaphores.emplace_back(batch, timeline_, next_ + i);
     std::vector<VkPipelineStageFlags>& batch_stages = stages.emplace_back(
         batch.pWaitDstStageMask, batch.pWaitDstStageMask + batch.waitSemaphoreCount);
@@ -154,6 +196,7 @@ void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
     batch.commandBufferCount = static_cast<uint32_t>(batch_buffers.size());
     batch.pCommandBuffers = batch_buffers.data();
   }
+  Begin(batches.size());
   Finish(device_.table().vkQueueSubmit(handle_, static_cast<uint32_t>(batches.size()),
                                        batches.data(), VK_NULL_HANDLE),
          batches.size());
@@ -191,6 +234,7 @@ void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
     batch.commandBufferInfoCount = static_cast<uint32_t>(batch_buffers.size());
     batch.pCommandBufferInfos = batch_buffers.data();
   }
+  Begin(batches.size());
   Finish(device_.table().vkQueueSubmit2(handle_, static_cast<uint32_t>(batches.size()),
                                         batches.data(), VK_NULL_HANDLE),
          batches.size());
@@ -207,9 +251,15 @@ void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count) {
     KeepPresent(batch_semaphores.waits(), batch_semaphores.wait_values());
     batch_semaphores.Apply(batches[i]);
   }
+  Begin(batches.size());
   Finish(device_.table().vkQueueBindSparse(handle_, static_cast<uint32_t>(batches.size()),
                                            batches.data(), VK_NULL_HANDLE),
          batches.size());
+}
+
+void HostQueue::Begin(uint64_t batches) {
+  const std::lock_guard lock(mutex_);
+  begun_ = next_ - 1 + batches;
 }
 
 void HostQueue::Finish(VkResult result, uint64_t batches) {
@@ -258,12 +308,13 @@ void HostQueue::Watch() {
     {
       // A lost device may show any value; only what was submitted can have been done.
       const std::lock_guard lock(mutex_);
-      if (value > submitted_) {
+      if (value > begun_) {
         device_.ReportLost(VK_ERROR_DEVICE_LOST);
         return;
       }
+      reached = std::max(wanted, value);
+      done_ = reached;
     }
-    reached = std::max(wanted, value);
     device_.PushMemory();
     const proto::Args_vesperProgress args{id_, reached};
     device_.outbox().Push(proto::command_number::vesperProgress, &args);

@@ -29,6 +29,8 @@ class HostQueue {
   HostQueue& operator=(const HostQueue&) = delete;
 
   VkQueue handle() const { return handle_; }
+  /// True when everything that was submitted is known to be done. Any thread.
+  bool IsIdle();
 
   // Null command buffers and semaphores (dead or poisoned ones) are left out. A driver's failure
   // ends the device.
@@ -39,6 +41,8 @@ class HostQueue {
  private:
   HostQueue(proto::ObjectId id, VkQueue handle, HostDevice& device, VkSemaphore timeline);
 
+  /// Around the driver's submission of so many batches.
+  void Begin(uint64_t batches);
   void Finish(VkResult result, uint64_t batches);
   void Watch();
 
@@ -50,7 +54,9 @@ class HostQueue {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  uint64_t submitted_ = 0;
+  uint64_t begun_ = 0;      // the last batch that the driver may know
+  uint64_t submitted_ = 0;  // the last batch that the driver has taken
+  uint64_t done_ = 0;
   bool stopping_ = false;
   std::thread watcher_;  // keep last
 };

@@ -10,6 +10,7 @@
 // skipped: they go on without what is missing, so that fences and semaphores signal.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -60,6 +61,9 @@ class Session {
   bool AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args);
   void FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args);
   bool GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args);
+  /// Asks and answers on a thread of its own, if this driver would hold up the stream; else false.
+  bool AnswerQueriesLater(const proto::Command& command,
+                          const proto::Args_vkGetQueryPoolResults& args);
   bool MapMemory(HostDevice& device, proto::Args_vesperMapMemory& args);
   bool WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemory& args);
   bool GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args);
@@ -83,7 +87,8 @@ class Session {
   proto::Arena arena_;
   proto::Decoder decoder_{arena_, &objects_};
   std::unordered_map<uint64_t, std::vector<proto::ObjectId>> pool_children_;
-  std::unordered_map<VkDevice, std::unique_ptr<HostDevice>> devices_;  // keep last
+  std::unordered_map<VkDevice, std::unique_ptr<HostDevice>> devices_;
+  std::vector<std::future<void>> late_answers_;  // keep last: they use the devices
 };
 
 }  // namespace vesper::server

@@ -3,30 +3,38 @@
 // The session's hand-written commands: devices, queues, queries, pools. Whatever becomes an index
 // or a size in the driver is checked here, for drivers trust their callers.
 #include <algorithm>
+#include <chrono>
+#include <cstring>
 
 #include "proto/walk.h"
+#include "server/chain.h"
 #include "server/queue.h"
 #include "server/session.h"
 
 namespace vesper::server {
 namespace {
 
-template <typename T>
-T* FindInChain(const void* next, VkStructureType type) {
-  for (auto* element = static_cast<const VkBaseInStructure*>(next); element != nullptr;
-       element = element->pNext) {
-    if (element->sType == type) {
-      // Decoded structs are the worker's own memory.
-      return const_cast<T*>(reinterpret_cast<const T*>(element));
-    }
-  }
-  return nullptr;
-}
-
 /// More queries than any pool that a driver makes.
 constexpr uint32_t kMaxQueries = 1u << 24;
 /// The most that one query's result takes: 16 counters, availability, 8 bytes each, rounded up.
 constexpr uint64_t kMaxQueryBytes = 256;
+/// Threads that ask for query results; a guest's thread waits for each. More would be an attack.
+constexpr size_t kMaxLateAnswers = 64;
+
+/// True if the results fit where the arguments say; what the driver writes depends on it.
+bool IsSensible(const proto::Args_vkGetQueryPoolResults& args) {
+  uint64_t extent = 0;
+  return args.queryCount != 0 && args.queryCount <= kMaxQueries &&
+         !__builtin_mul_overflow(uint64_t{args.queryCount} - 1, args.stride, &extent) &&
+         extent <= args.dataSize && args.pData != nullptr;
+}
+
+/// `room` holds dataSize and kMaxQueryBytes more.
+void AskForResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args, void* room) {
+  args.ret = device.table().vkGetQueryPoolResults(
+      args.device, args.queryPool, args.firstQuery, args.queryCount, args.dataSize + kMaxQueryBytes,
+      room, args.stride, args.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT));
+}
 
 }  // namespace
 
@@ -76,6 +84,7 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
 
 void Session::DestroyDevice(HostDevice& device) {
   const VkDevice handle = device.handle();
+  late_answers_.clear();  // Waits for each.
   objects_.RemoveAllOf(&device);
   devices_.erase(handle);
 }
@@ -91,10 +100,7 @@ bool Session::GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& arg
 }
 
 bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args) {
-  uint64_t extent = 0;
-  if (args.queryCount == 0 || args.queryCount > kMaxQueries ||
-      __builtin_mul_overflow(uint64_t{args.queryCount} - 1, args.stride, &extent) ||
-      extent > args.dataSize || args.pData == nullptr) {
+  if (!IsSensible(args)) {
     return false;
   }
   // The driver gets room for the last query's result whatever kind of pool it is.
@@ -103,11 +109,33 @@ bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPool
     return false;
   }
   std::memcpy(scratch, args.pData, args.dataSize);
-  args.ret = device.table().vkGetQueryPoolResults(
-      args.device, args.queryPool, args.firstQuery, args.queryCount, args.dataSize + kMaxQueryBytes,
-      scratch, args.stride,
-      args.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT));
+  AskForResults(device, args, scratch);
   std::memcpy(args.pData, scratch, args.dataSize);
+  return true;
+}
+
+bool Session::AnswerQueriesLater(const proto::Command& command,
+                                 const proto::Args_vkGetQueryPoolResults& args) {
+  HostDevice* device = objects_.device();
+  if (device == nullptr || !device->physical().WaitsInQueryResults() || device->IsIdle() ||
+      !IsSensible(args)) {
+    return false;
+  }
+  std::erase_if(late_answers_, [](const std::future<void>& answer) {
+    return answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  if (late_answers_.size() >= kMaxLateAnswers) {
+    return false;
+  }
+  std::vector<std::byte> data(args.dataSize + kMaxQueryBytes);
+  std::memcpy(data.data(), args.pData, args.dataSize);
+  late_answers_.push_back(
+      std::async(std::launch::async, [this, device, answer = args, data = std::move(data),
+                                      number = command.number, serial = command.serial]() mutable {
+        AskForResults(*device, answer, data.data());
+        answer.pData = data.data();
+        outbox_.Reply(number, serial, &answer);
+      }));
   return true;
 }
 
