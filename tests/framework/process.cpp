@@ -3,8 +3,8 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +64,15 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
+// Makes a file the descriptor's, or leaves it as it is for an empty name. Only system calls.
+bool OpenAs(int descriptor, const std::string& file) {
+  if (file.empty()) {
+    return true;
+  }
+  const int opened = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  return opened >= 0 && dup2(opened, descriptor) == descriptor;
+}
+
 }  // namespace
 
 bool Eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
@@ -114,25 +123,23 @@ ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
 ChildProcess ChildProcess::Start(const std::vector<std::string>& arguments,
                                  const std::map<std::string, std::string>& environment,
                                  const std::string& output_file, const std::string& error_file) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  const int flags = O_WRONLY | O_CREAT | O_APPEND;
-  if (!output_file.empty()) {
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output_file.c_str(), flags, 0600);
-  }
-  if (!error_file.empty()) {
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, error_file.c_str(), flags, 0600);
-  }
   std::vector<std::string> argument_texts = arguments;
   std::vector<std::string> environment_texts = MergedEnvironment(environment);
+  // Everything that allocates comes before the fork: other threads may hold the allocator's lock.
+  const std::vector<char*> argument_pointers = Pointers(argument_texts);
+  const std::vector<char*> environment_pointers = Pointers(environment_texts);
   ChildProcess child;
-  const int error =
-      posix_spawn(&child.pid_, arguments.front().c_str(), &actions, nullptr,
-                  Pointers(argument_texts).data(), Pointers(environment_texts).data());
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) {
-    child.pid_ = -1;
-    throw std::runtime_error("Could not start " + arguments.front() + ": " + strerror(error));
+  child.pid_ = fork();
+  if (child.pid_ == 0) {
+    // A test that crashes must not leave programs behind.
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (OpenAs(STDOUT_FILENO, output_file) && OpenAs(STDERR_FILENO, error_file)) {
+      execve(argument_pointers.front(), argument_pointers.data(), environment_pointers.data());
+    }
+    _exit(127);
+  }
+  if (child.pid_ < 0) {
+    throw std::runtime_error("Could not start " + arguments.front() + ": " + strerror(errno));
   }
   return child;
 }

@@ -33,7 +33,8 @@ class ChildProcess {
   ~ChildProcess() { Kill(); }
 
   // Starts `arguments[0]` with this process's environment changed by `environment`. Output and
-  // errors go to the files named, or stay where this process's go. Throws std::runtime_error.
+  // errors go to the files named, or stay where this process's go. It gets SIGTERM when the calling
+  // thread ends. Throws std::runtime_error; a program that can't be run ends with the status 127.
   static ChildProcess Start(const std::vector<std::string>& arguments,
                             const std::map<std::string, std::string>& environment = {},
                             const std::string& output_file = "",
