@@ -16,9 +16,8 @@ RenderPass::Subpass UsesOf(const Description& description) {
   for (uint32_t i = 0; i < description.colorAttachmentCount; ++i) {
     uses.uses_color |= description.pColorAttachments[i].attachment != VK_ATTACHMENT_UNUSED;
   }
-  uses.uses_depth_stencil =
-      description.pDepthStencilAttachment != nullptr &&
-      description.pDepthStencilAttachment->attachment != VK_ATTACHMENT_UNUSED;
+  uses.uses_depth_stencil = description.pDepthStencilAttachment != nullptr &&
+                            description.pDepthStencilAttachment->attachment != VK_ATTACHMENT_UNUSED;
   return uses;
 }
 
@@ -37,9 +36,9 @@ VkResult Create(VkDevice device, const CreateInfo* info, const VkAllocationCallb
     render_pass->subpasses.push_back(UsesOf(info->pSubpasses[i]));
   }
   Args args{device, info, nullptr, handle};
-  const VkResult result = CreateObjects(
-      owner, Send::kPost, number, &args, &args.ret, proto::HandleType::kRenderPass,
-      reinterpret_cast<uint64_t*>(handle), 1, kHostMemory | kDeviceMemory);
+  const VkResult result =
+      CreateObjects(owner, Send::kPost, number, &args, &args.ret, proto::HandleType::kRenderPass,
+                    reinterpret_cast<uint64_t*>(handle), 1, kHostMemory | kDeviceMemory);
   if (result != VK_SUCCESS) {
     allocator.Delete(render_pass);
     return result;

@@ -20,6 +20,10 @@ namespace {
 
 using proto::FrameType;
 
+/// Commands that nobody waits for are written once there are this many bytes of them: the host can
+/// begin, and the queue does not grow without end.
+constexpr size_t kFlushBytes = 256u << 10;
+
 /// Wakes the reader of a connection that does not answer in time: blocking reads have no timeout.
 class SetupDeadline {
  public:
@@ -182,6 +186,16 @@ void Session::Post(uint16_t number, const void* args) {
     Call(number, copy);
     return;
   }
+  Enqueue(number, args);
+  if (Queued() >= kFlushBytes) {
+    Flush();
+  }
+}
+
+void Session::Enqueue(uint16_t number, const void* args) {
+  if (IsLost()) {
+    return;
+  }
   const std::lock_guard lock(stream_mutex_);
   CutBatch();
   const size_t header = proto::BeginCommand(batch_, number, 0, 0);
@@ -196,7 +210,7 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
   if (IsLost()) {
     return;
   }
-  const std::lock_guard lock(stream_mutex_);
+  std::unique_lock lock(stream_mutex_);
   // Cut at command boundaries, so that no frame grows without end.
   while (!commands.empty()) {
     CutBatch();
@@ -213,6 +227,10 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
     Lose("memory is out");
   }
   queued_.store(batch_.size(), std::memory_order_relaxed);
+  lock.unlock();
+  if (Queued() >= kFlushBytes) {
+    Flush();
+  }
 }
 
 bool Session::Call(uint16_t number, void* args) {

@@ -54,8 +54,12 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Queues a command. Any thread. `args` is the command's Args struct.
+  /// Queues a command, and writes the queue when it has grown. Any thread. `args` is the command's
+  /// Args struct.
   void Post(uint16_t number, const void* args);
+  /// Queues a command and never waits for the link: for callers that hold a lock which the reader
+  /// takes too.
+  void Enqueue(uint16_t number, const void* args);
   /// Queues commands that were encoded before (a command buffer's stream).
   void PostEncoded(std::span<const std::byte> commands);
   /// Sends a command and waits for its reply, which is written into `args` and what it points to.

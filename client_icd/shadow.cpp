@@ -49,7 +49,7 @@ void Shadow::Collect(Session& session, VkDevice device, uint64_t offset, uint64_
       if (patch_.size() != 0) {
         const proto::Args_vesperWriteMemory args{device, memory_, patch_.size(),
                                                  patch_.Bytes().data()};
-        session.Post(proto::command_number::vesperWriteMemory, &args);
+        session.Enqueue(proto::command_number::vesperWriteMemory, &args);
       }
     }
     // Outside the lock: the reader must be able to apply pushes while this waits for the link.

@@ -30,6 +30,8 @@ namespace {
 
 /// Frames that wait for the session's thread. More would let a guest fill the host's memory.
 constexpr size_t kInboxBytes = 64u << 20;
+/// How long a guest may take to say hello. Until then it holds a place among the sessions.
+constexpr std::chrono::seconds kHelloTimeout{10};
 /// How long a driver call may go on after the guest has gone.
 constexpr std::chrono::milliseconds kGrace{300};
 
@@ -55,10 +57,15 @@ class Inbox {
     changed_.notify_all();
   }
 
-  /// The next frame; nothing once the stream has ended, even if some are left.
-  std::optional<ReceivedFrame> Take() {
+  /// The next frame; nothing once the stream has ended, even if some are left, or after `timeout`.
+  std::optional<ReceivedFrame> Take(std::optional<std::chrono::seconds> timeout = std::nullopt) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || !frames_.empty(); });
+    const auto ready = [this] { return closed_ || !frames_.empty(); };
+    if (timeout) {
+      changed_.wait_for(lock, *timeout, ready);
+    } else {
+      changed_.wait(lock, ready);
+    }
     if (closed_ || frames_.empty()) {
       return std::nullopt;
     }
@@ -67,6 +74,11 @@ class Inbox {
     bytes_ -= frame.words.size() * 8;
     changed_.notify_all();
     return frame;
+  }
+
+  bool IsClosed() {
+    const std::lock_guard lock(mutex_);
+    return closed_;
   }
 
   void Close() {
@@ -151,8 +163,12 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
   std::thread reader([&] { ReadFrames(*connection, inbox); });
   std::thread terminator([&] { WaitForTermination(session); });
 
-  const std::optional<ReceivedFrame> hello = inbox.Take();
+  const std::optional<ReceivedFrame> hello = inbox.Take(kHelloTimeout);
   WorkerStatus status = kGuestLeft;
+  if (!hello && !inbox.IsClosed()) {
+    spdlog::warn("{} said no hello within {} s", options.peer, kHelloTimeout.count());
+    status = kInvalidGuest;
+  }
   if (hello && hello->type != proto::FrameType::kHello) {
     spdlog::warn("the guest sent something invalid: commands before its hello");
     status = kInvalidGuest;
