@@ -187,9 +187,35 @@ class View:
                 command.own and params and params[0].type not in OWNERS
             ),
             "result_offset": result_offset,
+            "by_hand": self._by_hand(command),
+            "core_version": self._core_version(command),
+            "brought_by": self._extensions_of(command),
+            "aliases": command.command.aliases,
             **self._create(command),
             **self._destroy(command),
         }
+
+    # For docs/coverage.md.
+
+    def _by_hand(self, command: RemoteCommand) -> str:
+        guest = command.guest_custom or command.kind == "local" or command.own
+        host = command.host_custom and command.on_wire
+        return " and ".join(side for side, own in (("guest", guest), ("host", host)) if own)
+
+    def _core_version(self, command: RemoteCommand) -> str:
+        """The first core version that has the command, as "1.2"; empty if none has."""
+        names = {p for ps in command.providers.values() for p in ps if p.startswith("VK_VERSION_")}
+        return min(names)[len("VK_VERSION_") :].replace("_", ".") if names else ""
+
+    def _extensions_of(self, command: RemoteCommand) -> list[str]:
+        names = {p for ps in command.providers.values() for p in ps}
+        return sorted(name for name in names if not name.startswith("VK_VERSION_"))
+
+    def _left_out_by_reason(self) -> dict[str, list[str]]:
+        reasons: dict[str, list[str]] = {}
+        for name, reason in sorted(self.model.left_out.items()):
+            reasons.setdefault(reason, []).append(name)
+        return dict(sorted(reasons.items()))
 
     def _procs(self) -> list[dict[str, Any]]:
         procs = []
@@ -268,8 +294,14 @@ class View:
                 for name in model.handles
             ],
             "extensions": model.extensions,
-            "left_out": model.left_out,
+            "left_out_by_reason": self._left_out_by_reason(),
             "masked": self._masked(),
+            "masked_reasons": dict(sorted(model.policy.masked.items())),
+            "dropped_structs": {
+                name: reason
+                for name, reason in sorted(model.policy.dropped_structs.items())
+                if name in model.registry.structs
+            },
             "commands": [c for c in wire],
             "all_commands": commands,
             "numbered": [by_number.get(n) for n in range(1, model.max_command + 1)],
@@ -282,8 +314,4 @@ class View:
             "formats": model.registry.formats,
             "by_stype": self._by_stype(),
             "procs": self._procs(),
-            "providers_of": {
-                c.name: sorted({p for ps in c.providers.values() for p in ps})
-                for c in model.commands
-            },
         }
