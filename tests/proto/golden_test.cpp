@@ -74,7 +74,7 @@ TEST(Golden, CallWithChainAndGarbage) {
   info.pQueueFamilyIndices = reinterpret_cast<const uint32_t*>(0xdeadbeefu);
   VkBuffer buffer = Id<VkBuffer>(HandleType::kBuffer, 0);
   Args_vkCreateBuffer args;
-  std::memset(&args, 0, sizeof(args));
+  std::memset(static_cast<void*>(&args), 0, sizeof(args));
   args.device = Id<VkDevice>(HandleType::kDevice, 0);
   args.pCreateInfo = &info;
   args.pBuffer = &buffer;
@@ -104,7 +104,7 @@ TEST(Golden, Reply) {
   VkBuffer buffer = Id<VkBuffer>(HandleType::kBuffer, 0);
   const VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   Args_vkCreateBuffer args;
-  std::memset(&args, 0, sizeof(args));
+  std::memset(static_cast<void*>(&args), 0, sizeof(args));
   args.device = Id<VkDevice>(HandleType::kDevice, 0);
   args.pCreateInfo = &info;
   args.pBuffer = &buffer;
@@ -124,7 +124,7 @@ TEST(Golden, Shape) {
   VkFormatProperties3 properties3{VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_3};
   VkFormatProperties2 properties{VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2, &properties3, {}};
   Args_vkGetPhysicalDeviceFormatProperties2 args;
-  std::memset(&args, 0, sizeof(args));
+  std::memset(static_cast<void*>(&args), 0, sizeof(args));
   args.physicalDevice = Id<VkPhysicalDevice>(HandleType::kPhysicalDevice, 0);
   args.format = VK_FORMAT_R8G8B8A8_UNORM;
   args.pFormatProperties = &properties;
