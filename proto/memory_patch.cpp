@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/memory_patch.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -14,8 +18,27 @@ constexpr uint64_t kLine = 64;
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kLineEntry = uint64_t{1} << 63;
 
+#ifdef __SSE2__
+/// The same for a whole line: four comparisons of 16 bytes. SSE2 is part of x86-64.
+uint64_t WholeLineMask(const std::byte* a, const std::byte* b) {
+  uint64_t equal = 0;
+  for (int part = 0; part < 4; ++part) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a) + part);
+    const __m128i y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b) + part);
+    const uint32_t mask = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)));
+    equal |= static_cast<uint64_t>(mask) << (16 * part);
+  }
+  return ~equal;
+}
+#endif
+
 /// Bit i is set if byte i of the two lines differs.
 uint64_t DifferenceMask(const std::byte* a, const std::byte* b, size_t bytes) {
+#ifdef __SSE2__
+  if (bytes == kLine) {
+    return WholeLineMask(a, b);
+  }
+#endif
   uint64_t mask = 0;
   for (size_t word = 0; word < bytes; word += 8) {
     uint64_t x = 0;
