@@ -4,6 +4,7 @@
 //   guest_program create   creates an instance and says what came of it: exit status 0, or 3
 //   guest_program hold     opens a device, prints "ready" and sleeps until it is killed
 //   guest_program render   opens a device, prints "ready" and submits work until it is killed
+//   guest_program stuck    submits work that will never be done, prints "ready" and sleeps
 #include <unistd.h>
 
 #include <exception>
@@ -31,6 +32,20 @@ int Hold() {
   Gpu gpu;
   gpu.Open();
   const Buffer buffer = MakeHostBuffer(gpu, 1 << 20);
+  std::cout << "ready" << std::endl;
+  while (true) {
+    pause();
+  }
+}
+
+int Stuck() {
+  Gpu gpu;
+  gpu.Open();
+  const Owned<VkEvent> never = gpu.MakeEvent();
+  gpu.Submit(gpu.Record([&](VkCommandBuffer commands) {
+    gpu.vk.CmdWaitEvents(commands, 1, never.address(), VK_PIPELINE_STAGE_HOST_BIT,
+                         VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, nullptr, 0, nullptr, 0, nullptr);
+  }));
   std::cout << "ready" << std::endl;
   while (true) {
     pause();
@@ -66,7 +81,10 @@ int main(int argc, char** argv) {
     if (mode == "render") {
       return vesper::tests::Render();
     }
-    std::cerr << "usage: guest_program create|hold|render\n";
+    if (mode == "stuck") {
+      return vesper::tests::Stuck();
+    }
+    std::cerr << "usage: guest_program create|hold|render|stuck\n";
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";
   }

@@ -7,6 +7,7 @@
 // program keeps away from the bytes that this work reads or writes (as the specification asks), and
 // from no other byte, so that both write into the same pages and words all the time.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/framework/random.h"
@@ -15,7 +16,7 @@
 namespace vesper::tests {
 namespace {
 
-class MemoryStressTest : public VulkanTest {
+class MemoryStressTest : public VulkanTest, public ::testing::WithParamInterface<uint64_t> {
  protected:
   // A buffer in an allocation of its own, not at its start, and the model of its contents.
   struct Model {
@@ -212,10 +213,16 @@ class MemoryStressTest : public VulkanTest {
   }
 };
 
-TEST_F(MemoryStressTest, FirstSeed) { RunWithSeed(0x5EED'0001, 120); }
-TEST_F(MemoryStressTest, SecondSeed) { RunWithSeed(0x5EED'0002, 120); }
-TEST_F(MemoryStressTest, ThirdSeed) { RunWithSeed(0x5EED'0003, 120); }
-TEST_F(MemoryStressTest, FourthSeed) { RunWithSeed(0x5EED'0004, 120); }
+// Four seeds, and as many more as VESPER_TEST_MORE_SEEDS says.
+uint64_t SeedCount() {
+  const char* more = std::getenv("VESPER_TEST_MORE_SEEDS");
+  return 4 + (more == nullptr ? 0 : std::strtoull(more, nullptr, 10));
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, MemoryStressTest,
+                         ::testing::Range<uint64_t>(0x5EED'0001, 0x5EED'0001 + SeedCount()));
+
+TEST_P(MemoryStressTest, ProgramAndGpuAgree) { RunWithSeed(GetParam(), 120); }
 
 }  // namespace
 }  // namespace vesper::tests

@@ -196,7 +196,7 @@ TEST_F(ServerLossTest, KilledServerIsALostDevice) {
 }
 
 TEST_F(ServerLossTest, WorkerGoesWithItsGuest) {
-  for (const char* mode : {"hold", "render"}) {
+  for (const char* mode : {"hold", "render", "stuck"}) {
     SCOPED_TRACE(mode);
     const TemporaryFolder folder;
     ChildProcess guest = ChildProcess::Start({VESPER_GUEST_PROGRAM, mode}, {}, folder.Path("out"));
