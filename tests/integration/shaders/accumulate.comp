@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // data[0] = data[0] * 2 + 1, by one invocation: the result tells how often it ran.
 layout(local_size_x = 1) in;

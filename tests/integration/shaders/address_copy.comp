@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 #extension GL_EXT_buffer_reference : require
 // Copies words from one device address to another; the addresses are all it knows.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 layout(location = 0) in vec4 in_color;
 layout(location = 0) out vec4 out_color;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // Adds up what its descriptors hold, so that a test can tell which ones were bound:
 // sum = uniform.value + storage[0] + element[0] + element[1] + element[2], at the place `slot`.

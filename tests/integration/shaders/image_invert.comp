@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // target = 255 - source, texel by texel.
 layout(local_size_x = 8, local_size_y = 8) in;

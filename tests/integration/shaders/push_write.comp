@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // data[slot] = value, both from push constants.
 layout(local_size_x = 1) in;

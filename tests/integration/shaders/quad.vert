@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // A quad over the rectangle given by push constants, as two triangles, with texture coordinates.
 layout(push_constant) uniform Push { vec4 rect; vec4 color; float depth; };

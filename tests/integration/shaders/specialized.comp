@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // Writes its specialization constants, and its work group size, which is one too.
 layout(local_size_x_id = 0) in;

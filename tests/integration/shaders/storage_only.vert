@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // Draws nothing that could be seen: each vertex writes its index into a buffer.
 layout(std430, set = 0, binding = 0) buffer Data { uint data[]; };

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // Reads the attachment that the first subpass wrote, and inverts it.
 layout(input_attachment_index = 0, set = 0, binding = 0) uniform subpassInput source;

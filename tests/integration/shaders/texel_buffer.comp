@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // Reads RGBA8 texels and writes R32UI ones.
 layout(local_size_x = 1) in;

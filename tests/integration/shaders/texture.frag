@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 layout(location = 1) in vec2 in_uv;
 layout(location = 0) out vec4 out_color;

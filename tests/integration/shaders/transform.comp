@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 // data[i] = data[i] * 3 + salt + i, for every i below count.
 layout(local_size_x = 64) in;

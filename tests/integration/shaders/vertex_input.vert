@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 layout(location = 0) in vec2 position;
 layout(location = 1) in vec4 color;

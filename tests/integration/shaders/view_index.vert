@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #version 450
 #extension GL_EXT_multiview : require
 // Covers everything; the colour says which view it is.
