@@ -31,6 +31,10 @@ class CommandBuffer : public Dispatchable {
 
   /// Encodes one command. `args` is its Args struct.
   void Record(uint16_t number, const void* args) {
+    if (!session_.KnowsCommand(number)) {
+      complete_ = false;  // the host is of another age and could not execute it
+      return;
+    }
     const size_t header = proto::BeginCommand(stream_, number, 0, 0);
     proto::Encoder(stream_, session_.known_structs(), IdOfHandle)
         .Request(*proto::CommandRecord(number), args);

@@ -55,7 +55,7 @@ VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, 
       break;
     }
   }
-  if (status == VK_SUCCESS && send == Send::kPost) {
+  if (status == VK_SUCCESS && send == Send::kPost && !session.IsSync()) {
     session.Post(number, args);
     return VK_SUCCESS;
   }

@@ -176,6 +176,8 @@ VKAPI_ATTR void VKAPI_CALL vkGetImageSparseMemoryRequirements(
 
 // -- host image copies ----------------------------------------------------------------------------
 
+namespace written {
+
 VKAPI_ATTR VkResult VKAPI_CALL
 vkCopyMemoryToImage(VkDevice device, const VkCopyMemoryToImageInfo* pCopyMemoryToImageInfo) {
   const VkCopyMemoryToImageInfo& info = *pCopyMemoryToImageInfo;
@@ -218,5 +220,6 @@ vkCopyImageToMemory(VkDevice device, const VkCopyImageToMemoryInfo* pCopyImageTo
   return result;
 }
 
+}  // namespace written
 }  // namespace entry
 }  // namespace vesper::client

@@ -82,7 +82,6 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
   if (const VkResult pending = session.TakePendingError(kErrors)) {
     return pending;
   }
-  device.ReleaseMemory();
   {
     const std::lock_guard lock(session.progress_mutex());
     QueueProgress& progress = *queue.progress();
@@ -107,8 +106,10 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
 
 Session& Queue::session() { return device_.session(); }
 bool Queue::IsLost() { return device_.IsLost(); }
+void Queue::ReleaseMemory() { device_.ReleaseMemory(); }
 
 namespace entry {
+namespace written {
 
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueSubmit(VkQueue queue, uint32_t submitCount,
                                              const VkSubmitInfo* pSubmits, VkFence fence) {
@@ -130,6 +131,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkQueueBindSparse(VkQueue queue, uint32_t bindInf
   return Submit(Queue::From(queue), proto::command_number::vkQueueBindSparse, &args, pBindInfo,
                 bindInfoCount, fence);
 }
+
+}  // namespace written
 
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueWaitIdle(VkQueue queue) {
   Queue& object = Queue::From(queue);

@@ -28,6 +28,8 @@ class Queue : public Dispatchable {
   Device& device() { return device_; }
   Session& session();
   bool IsLost();
+  /// Device::ReleaseMemory of the queue's device.
+  void ReleaseMemory();
   uint32_t family() const { return family_; }
   uint32_t index() const { return index_; }
   VkDeviceQueueCreateFlags flags() const { return flags_; }

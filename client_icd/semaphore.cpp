@@ -108,10 +108,11 @@ VKAPI_ATTR VkResult VKAPI_CALL vkWaitSemaphores(VkDevice device,
   return WaitOnDevice(owner, timeout, reached);
 }
 
+namespace written {
+
 VKAPI_ATTR VkResult VKAPI_CALL vkSignalSemaphore(VkDevice device,
                                                  const VkSemaphoreSignalInfo* pSignalInfo) {
   Device& owner = Device::From(device);
-  owner.ReleaseMemory();
   const proto::Args_vkSignalSemaphore args{device, pSignalInfo};
   const VkResult result =
       PostResult(owner, proto::command_number::vkSignalSemaphore, &args, kErrors & ~kDeviceLost);
@@ -126,5 +127,6 @@ VKAPI_ATTR VkResult VKAPI_CALL vkSignalSemaphore(VkDevice device,
   return result;
 }
 
+}  // namespace written
 }  // namespace entry
 }  // namespace vesper::client

@@ -122,9 +122,10 @@ bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout
   proto::EncodeHello(hello, buffer);
   SetupDeadline deadline(*connection_, timeout);
   const std::span<const std::byte> parts[] = {buffer.Bytes()};
-  bool sent = connection_->Write(parts);
+  // A server that refuses at once may have closed before all was written; its reason can be read.
+  connection_->Write(parts);
   std::optional<proto::Frame> frame;
-  while (sent && !frame && !splitter_.Failed()) {
+  while (!frame && !splitter_.Failed()) {
     const std::span<std::byte> space = splitter_.BeginReceive();
     const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
     if (bytes == 0) {
@@ -180,7 +181,7 @@ void Session::Post(uint16_t number, const void* args) {
     return;
   }
   if (environment_.debug_sync) {
-    std::byte copy[512];
+    alignas(16) std::byte copy[512];
     const proto::Record* record = proto::CommandRecord(number);
     std::memcpy(copy, args, std::min<size_t>(sizeof(copy), record->size));
     Call(number, copy);
@@ -193,7 +194,7 @@ void Session::Post(uint16_t number, const void* args) {
 }
 
 void Session::Enqueue(uint16_t number, const void* args) {
-  if (IsLost()) {
+  if (IsLost() || !KnowsCommand(number)) {
     return;
   }
   const std::lock_guard lock(stream_mutex_);
@@ -234,7 +235,7 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
 }
 
 bool Session::Call(uint16_t number, void* args) {
-  if (IsLost()) {
+  if (IsLost() || !KnowsCommand(number)) {
     return false;
   }
   PendingCall call;

@@ -75,6 +75,9 @@ class Session {
     return lost_.load(std::memory_order_acquire) || alive_in_this_process_->load() == 0;
   }
 
+  /// VESPER_DEBUG=sync: whatever could be posted is called.
+  bool IsSync() const { return environment_.debug_sync; }
+
   const proto::Snapshot& snapshot() const { return snapshot_; }
   const proto::KnownStructs& known_structs() const { return known_structs_; }
   bool KnowsCommand(uint16_t number) const {

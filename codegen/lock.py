@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HEADER = """\
 # SPDX-License-Identifier: Apache-2.0
 # Numbers and signatures of everything on the wire; written by codegen/generate.py --update-lock.
-# Lines are only ever added. A changed hash is a changed wire format: say so in proto/PROTOCOL.md.
+# Numbers are only ever added. A changed hash is a changed wire format: say so in proto/PROTOCOL.md.
 """
 
 
@@ -90,6 +90,7 @@ class Lock:
         for record in model.records.values():
             record.hash = model.signature(record)
             if record.stype is not None and record.extends:
+                record.hash = model.chain_signature(record)
                 record.number = self._number("struct", record.name, record.hash, update)
         model.max_command = self.maximum("command")
         model.max_struct = self.maximum("struct")

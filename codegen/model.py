@@ -508,3 +508,10 @@ class Model:
                 if name not in seen:
                     parts.append(self.signature(self.records[name], (*seen, name)))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+    def chain_signature(self, record: Record) -> str:
+        """The signature of a struct in a pNext chain: where it may be chained is part of it, since
+        the decoder refuses it anywhere else."""
+        roots = sorted(e for e in record.extends if e in self.records)
+        text = "\n".join([self.signature(record), *roots])
+        return hashlib.sha256(text.encode()).hexdigest()[:8]

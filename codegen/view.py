@@ -177,6 +177,7 @@ class View:
             "owner_type": OWNERS.get(params[0].type, "") if params else "",
             "generated": generated,
             "own": command.own,
+            "hooked": command.release and not generated,
             "release": command.release,
             "observe": command.observe,
             "errors": " | ".join(codes) if codes else "kNoError",

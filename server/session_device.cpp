@@ -77,7 +77,8 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
   if (args.ret == VK_SUCCESS) {
     devices_[*args.pDevice] =
         std::make_unique<HostDevice>(decoder_.new_ids().front(), *args.pDevice, *physical,
-                                     instance_->get_device_proc_addr(), outbox_);
+                                     instance_->get_device_proc_addr(), outbox_, any_device_lost_);
+    devices_[*args.pDevice]->NoteQueues(info);
   }
   return args.ret;
 }
@@ -89,7 +90,17 @@ void Session::DestroyDevice(HostDevice& device) {
   devices_.erase(handle);
 }
 
+bool Session::HasRoomForGroupHandles(
+    HostDevice& device, const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args) {
+  const uint64_t handle_bytes = device.physical().group_handle_bytes;
+  return handle_bytes != 0 && args.dataSize >= args.groupCount * handle_bytes;
+}
+
 bool Session::GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args) {
+  if (proto::ObjectTypeByte(args.queue) != static_cast<uint8_t>(proto::HandleType::kQueue) ||
+      !device.HasQueue(args.queueFamilyIndex, args.queueIndex, args.flags)) {
+    return false;
+  }
   HostQueue* queue =
       device.AddQueue(args.queue, args.queueFamilyIndex, args.queueIndex, args.flags);
   if (queue == nullptr) {
@@ -133,6 +144,7 @@ bool Session::AnswerQueriesLater(const proto::Command& command,
       std::async(std::launch::async, [this, device, answer = args, data = std::move(data),
                                       number = command.number, serial = command.serial]() mutable {
         AskForResults(*device, answer, data.data());
+        device->PushMemory();  // what the device wrote comes before what says that it has
         answer.pData = data.data();
         outbox_.Reply(number, serial, &answer);
       }));

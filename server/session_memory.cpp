@@ -152,6 +152,7 @@ bool Session::CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemory
                      static_cast<std::byte*>(const_cast<void*>(args.pData)))) {
     return false;
   }
+  device.CountSubmission();  // memory that a linear image lies in is written from now on
   args.ret = device.table().vkCopyMemoryToImage(args.device, &info);
   return true;
 }
