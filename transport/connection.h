@@ -10,8 +10,9 @@ namespace vesper::transport {
 
 /// One ordered, reliable stream of bytes in both directions.
 ///
-/// Threads: one thread may write while another reads; Shutdown(), Error(), Peer() and IsLocal()
-/// may be called from any thread at any time. Nobody may be inside a call when it is destroyed.
+/// Threads: one thread may write while another reads; Shutdown(), PeerIsGone(), Error(), Peer()
+/// and IsLocal() may be called from any thread at any time. Nobody may be inside a call when it is
+/// destroyed.
 class Connection {
  public:
   virtual ~Connection() = default;
@@ -27,6 +28,10 @@ class Connection {
   /// Ends the stream in both directions. Wakes a blocked reader and a blocked writer and fails
   /// every later call. Calling it again changes nothing.
   virtual void Shutdown() = 0;
+
+  /// True once the peer has closed its end, the link is broken or this side was shut down, even if
+  /// bytes that came before have not been read. Never blocks. A silent peer is not gone.
+  virtual bool PeerIsGone() const = 0;
 
   /// One sentence on why the stream ended: what happened first, from this side's point of view.
   /// Empty while it lives, and after the peer closed it in order.

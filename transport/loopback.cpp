@@ -125,6 +125,11 @@ class LoopbackConnection final : public Connection {
     link_->WakeAll();
   }
 
+  bool PeerIsGone() const override {
+    const std::lock_guard lock(link_->mutex);
+    return !CanWrite();
+  }
+
   std::string Error() const override {
     const std::lock_guard lock(link_->mutex);
     return mine_.reason;

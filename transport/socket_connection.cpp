@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -197,6 +198,11 @@ void SocketConnection::Shutdown() {
   unwritable_.store(true, std::memory_order_release);
   // Wakes whoever sleeps in recv() or sendmsg(), also in the future.
   ::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+bool SocketConnection::PeerIsGone() const {
+  pollfd state{socket_.get(), POLLRDHUP, 0};
+  return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 std::string SocketConnection::Error() const {

@@ -46,6 +46,7 @@ class SocketConnection final : public Connection {
   bool Write(std::span<const std::span<const std::byte>> parts) override;
   size_t ReadSome(std::span<std::byte> buffer) override;
   void Shutdown() override;
+  bool PeerIsGone() const override;
   std::string Error() const override;
   std::string Peer() const override { return peer_; }
   bool IsLocal() const override { return is_local_; }

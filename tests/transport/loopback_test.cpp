@@ -175,6 +175,16 @@ TEST(LoopbackTest, PeerThatLeavesWakesABlockedWriter) {
   writer.join();
 }
 
+TEST(LoopbackTest, PeerIsGoneBeforeItsBytesWereRead) {
+  auto [a, b] = MakeLoopback();
+  EXPECT_FALSE(a->PeerIsGone());
+  ASSERT_TRUE(WriteAll(*b, Bytes(100)));
+  EXPECT_FALSE(a->PeerIsGone());
+  b.reset();
+  EXPECT_TRUE(a->PeerIsGone());
+  EXPECT_EQ(ReadUpTo(*a, 200), Bytes(100));
+}
+
 TEST(LoopbackTest, ReadsAndWritesFromTwoThreadsAtEachEnd) {
   Faults rough;
   rough.capacity = 4096;

@@ -158,6 +158,22 @@ TEST_P(StreamTest, PeerThatLeavesWakesABlockedWriter) {
   EXPECT_THAT(pair_.client->Error(), HasSubstr("the peer"));
 }
 
+TEST_P(StreamTest, PeerIsGoneBeforeItsBytesWereRead) {
+  EXPECT_FALSE(pair_.server->PeerIsGone());
+  ASSERT_TRUE(WriteAll(*pair_.client, Bytes(100)));
+  EXPECT_FALSE(pair_.server->PeerIsGone());
+  pair_.client.reset();
+  while (!pair_.server->PeerIsGone()) {  // Over TCP the news takes its time.
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_EQ(ReadUpTo(*pair_.server, 200), Bytes(100));
+}
+
+TEST_P(StreamTest, ShutDownOnThisSideIsGoneToo) {
+  pair_.server->Shutdown();
+  EXPECT_TRUE(pair_.server->PeerIsGone());
+}
+
 TEST_P(StreamTest, SignalsDoNotDisturbBlockedCalls) {
   struct sigaction action{};
   action.sa_handler = [](int) {};  // and no SA_RESTART
