@@ -38,6 +38,9 @@ inline constexpr uint32_t kMaxSetupBytes = 16u << 20;
 /// Longest sentence (reason, error) that travels.
 inline constexpr uint32_t kMaxSentenceBytes = 4096;
 
+/// Extensions in a hello, or of one device in a snapshot; the registry has about 450.
+inline constexpr uint32_t kMaxExtensions = 1024;
+
 /// Physical devices in one snapshot (VK_MAX_DEVICE_GROUP_SIZE is 32).
 inline constexpr uint32_t kMaxPhysicalDevices = 32;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/setup.h"
 
+#include <vulkan/vulkan_core.h>
+
 #include <algorithm>
 
 #include "proto/frame.h"
@@ -84,7 +86,7 @@ void PutPreamble(Buffer& buffer, uint32_t version) {
 bool Finish(const Reader& reader, const char* what, std::string* error) {
   if (reader.Failed() || !reader.AtEnd()) {
     *error = std::string("expected a well-formed ") + what +
-             ", got one that is cut or has bytes left over; the peer is broken";
+             ", got one that is cut, too large or has bytes left over; the peer is broken";
     return false;
   }
   return true;
@@ -159,8 +161,15 @@ bool DecodeHello(std::span<const std::byte> payload, Hello* hello, std::string* 
   hello->command_hashes = TakeVector<uint32_t>(reader, 0x10000);
   hello->struct_hashes = TakeVector<uint32_t>(reader, 0x10000);
   const uint64_t extensions = reader.Value<uint64_t>();
+  if (extensions > kMaxExtensions) {
+    reader.Fail();
+  }
   for (uint64_t i = 0; i < extensions && !reader.Failed(); ++i) {
     hello->extensions.push_back(TakeString(reader));
+    const size_t length = hello->extensions.back().size();
+    if (length == 0 || length > VK_MAX_EXTENSION_NAME_SIZE) {
+      reader.Fail();
+    }
   }
   return Finish(reader, "hello", error);
 }

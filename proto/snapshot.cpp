@@ -11,7 +11,6 @@
 namespace vesper::proto {
 namespace {
 
-constexpr uint64_t kMaxExtensions = 1024;
 constexpr uint64_t kMaxQueueFamilies = 64;
 
 uint64_t NoHandles(HandleType, uint64_t) { return 0; }

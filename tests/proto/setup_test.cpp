@@ -29,7 +29,7 @@ Hello MakeHello() {
   hello.program = "program";
   hello.command_hashes = CommandHashes();
   hello.struct_hashes = StructHashes();
-  hello.extensions = {"VK_KHR_one", "VK_KHR_two", ""};
+  hello.extensions = {"VK_KHR_one", "VK_KHR_two"};
   return hello;
 }
 
@@ -91,8 +91,7 @@ TEST(Setup, OtherVersionsAreRefusedWithASentence) {
   Hello decoded;
   std::string error;
   EXPECT_FALSE(DecodeHello(Payload(buffer), &decoded, &error));
-  EXPECT_EQ(error,
-            "expected protocol version 1, got 9; install the same Vesper on both sides");
+  EXPECT_EQ(error, "expected protocol version 1, got 9; install the same Vesper on both sides");
 }
 
 TEST(Setup, OtherProtocolsAreRefusedWithASentence) {
@@ -105,6 +104,26 @@ TEST(Setup, OtherProtocolsAreRefusedWithASentence) {
   error.clear();
   EXPECT_FALSE(DecodeWelcome(std::as_bytes(std::span(http)), &welcome, &error));
   EXPECT_THAT(error, HasSubstr("expected Vesper's set-up"));
+}
+
+TEST(Setup, ExtensionsOfAHelloAreBounded) {
+  const auto accepts = [](std::vector<std::string> extensions) {
+    Hello hello = MakeHello();
+    hello.extensions = std::move(extensions);
+    Buffer buffer;
+    EncodeHello(hello, buffer);
+    Hello decoded;
+    std::string error;
+    const bool accepted = DecodeHello(Payload(buffer), &decoded, &error);
+    EXPECT_EQ(accepted, error.empty()) << error;
+    return accepted;
+  };
+  EXPECT_TRUE(accepts({}));
+  EXPECT_TRUE(accepts(std::vector<std::string>(kMaxExtensions, "VK_KHR_one")));
+  EXPECT_FALSE(accepts(std::vector<std::string>(kMaxExtensions + 1, "VK_KHR_one")));
+  EXPECT_TRUE(accepts({std::string(256, 'x')}));
+  EXPECT_FALSE(accepts({std::string(257, 'x')}));
+  EXPECT_FALSE(accepts({"VK_KHR_one", ""}));
 }
 
 TEST(Setup, EveryPrefixIsRefused) {
