@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/device.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 #include "proto/records_gen.h"
@@ -10,8 +12,8 @@ namespace vesper::server {
 
 HostDevice::HostDevice(proto::ObjectId id, VkDevice handle,
                        const HostInstance::PhysicalDevice& physical, PFN_vkGetDeviceProcAddr get,
-                       Outbox& outbox)
-    : id_(id), handle_(handle), physical_(physical), outbox_(outbox) {
+                       Outbox& outbox, std::atomic<bool>& any_lost)
+    : id_(id), handle_(handle), physical_(physical), outbox_(outbox), any_lost_(any_lost) {
   table_.Load(get, handle);
 }
 
@@ -23,10 +25,24 @@ HostDevice::~HostDevice() {
   table_.vkDestroyDevice(handle_, nullptr);
 }
 
+void HostDevice::NoteQueues(const VkDeviceCreateInfo& info) {
+  for (uint32_t i = 0; i < info.queueCreateInfoCount; ++i) {
+    const VkDeviceQueueCreateInfo& queues = info.pQueueCreateInfos[i];
+    created_queues_.push_back({queues.queueFamilyIndex, queues.queueCount, queues.flags});
+  }
+}
+
+bool HostDevice::HasQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags) const {
+  return std::any_of(
+      created_queues_.begin(), created_queues_.end(), [&](const CreatedQueues& queues) {
+        return queues.family == family && index < queues.count && queues.flags == flags;
+      });
+}
+
 HostQueue* HostDevice::AddQueue(proto::ObjectId id, uint32_t family, uint32_t index,
                                 VkDeviceQueueCreateFlags flags) {
-  // A family or index out of range would reach past the driver's own tables.
-  if (family >= physical_.queue_family_count || index >= physical_.queue_counts[family]) {
+  // Any other family or index would reach past the driver's own tables.
+  if (!HasQueue(family, index, flags)) {
     return nullptr;
   }
   const VkDeviceQueueInfo2 info{VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2, nullptr, flags, family,
@@ -64,6 +80,9 @@ bool HostDevice::IsIdle() {
 
 void HostDevice::ReportLost(VkResult result) {
   if (!lost_.exchange(true)) {
+    any_lost_.store(true);
+    spdlog::warn("the device '{}' was lost: the driver said VkResult {}",
+                 physical_.properties.deviceName, static_cast<int>(result));
     const proto::Args_vesperDeviceLost args{id_, result};
     outbox_.Push(proto::command_number::vesperDeviceLost, &args);
   }

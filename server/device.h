@@ -27,7 +27,7 @@ struct ImageInfo {
 class HostDevice {
  public:
   HostDevice(proto::ObjectId id, VkDevice handle, const HostInstance::PhysicalDevice& physical,
-             PFN_vkGetDeviceProcAddr get, Outbox& outbox);
+             PFN_vkGetDeviceProcAddr get, Outbox& outbox, std::atomic<bool>& any_lost);
   /// Waits for the queues' watchers, then destroys the device.
   ~HostDevice();
   HostDevice(const HostDevice&) = delete;
@@ -40,14 +40,18 @@ class HostDevice {
   HostMemories& memories() { return memories_; }
   Outbox& outbox() { return outbox_; }
 
-  /// Makes a queue known; null if the device was not created with it.
+  /// Remembers what queues the device was created with.
+  void NoteQueues(const VkDeviceCreateInfo& info);
+  /// True if the device was created with this queue.
+  bool HasQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags) const;
+  /// Makes a queue of HasQueue() known; null if the driver doesn't give it, or is asked again.
   HostQueue* AddQueue(proto::ObjectId id, uint32_t family, uint32_t index,
                       VkDeviceQueueCreateFlags flags);
   HostQueue* FindQueue(VkQueue handle);
   /// True when no queue has work that is not known to be done.
   bool IsIdle();
 
-  /// Tells the guest that the device is gone, once.
+  /// Tells the guest and the log that the device is gone, once; `any_lost` becomes true.
   void ReportLost(VkResult result);
   bool IsLost() const { return lost_.load(); }
   /// Pushes what the device wrote to memory that the guest has mapped.
@@ -60,16 +64,24 @@ class HostDevice {
   std::unordered_map<VkImage, ImageInfo>& images() { return images_; }
 
  private:
+  struct CreatedQueues {
+    uint32_t family;
+    uint32_t count;
+    VkDeviceQueueCreateFlags flags;
+  };
+
   const proto::ObjectId id_;
   const VkDevice handle_;
   const HostInstance::PhysicalDevice& physical_;
   Outbox& outbox_;
   DeviceTable table_;
   HostMemories memories_;
+  std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
   uint64_t submissions_ = 0;
   std::unordered_map<VkBuffer, VkBufferUsageFlags2> buffer_usage_;
   std::unordered_map<VkImage, ImageInfo> images_;
+  std::vector<CreatedQueues> created_queues_;
   std::vector<std::unique_ptr<HostQueue>> queues_;  // keep last: their threads use the rest
 };
 

@@ -118,6 +118,12 @@ std::shared_ptr<HostMemory> HostMemories::Find(VkDeviceMemory handle) const {
   return found == memories_.end() ? nullptr : found->second;
 }
 
+void HostMemories::SetAllWritable() {
+  for (const std::shared_ptr<HostMemory>& memory : All()) {
+    memory->SetWritable();
+  }
+}
+
 std::vector<std::shared_ptr<HostMemory>> HostMemories::All() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<HostMemory>> all;

@@ -73,6 +73,8 @@ class HostMemories {
   void Remove(VkDeviceMemory handle);
   std::shared_ptr<HostMemory> Find(VkDeviceMemory handle) const;
   std::vector<std::shared_ptr<HostMemory>> All() const;
+  /// For work of which it is not known what it writes.
+  void SetAllWritable();
 
  private:
   mutable std::mutex mutex_;

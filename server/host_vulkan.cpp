@@ -131,6 +131,29 @@ std::unique_ptr<HostInstance> HostInstance::Create(PFN_vkGetInstanceProcAddr get
   return host;
 }
 
+uint32_t HostInstance::QueryGroupHandleBytes(const PhysicalDevice& device) const {
+  const auto has = [&device](const char* name) {
+    const int index = proto::ExtensionIndex(name);
+    return index >= 0 && device.extensions[static_cast<size_t>(index)];
+  };
+  VkPhysicalDeviceRayTracingPropertiesNV old{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PROPERTIES_NV};
+  VkPhysicalDeviceRayTracingPipelinePropertiesKHR pipeline{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_PROPERTIES_KHR};
+  VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+  if (has(VK_NV_RAY_TRACING_EXTENSION_NAME)) {
+    properties.pNext = &old;
+  }
+  if (has(VK_KHR_RAY_TRACING_PIPELINE_EXTENSION_NAME)) {
+    pipeline.pNext = properties.pNext;
+    properties.pNext = &pipeline;
+  }
+  if (properties.pNext != nullptr) {
+    table_.vkGetPhysicalDeviceProperties2(device.handle, &properties);
+  }
+  return std::max(old.shaderGroupHandleSize, pipeline.shaderGroupHandleSize);
+}
+
 bool HostInstance::FindDevices(const proto::Hello& hello, const std::string& selector,
                                std::string* error) {
   uint32_t count = 0;
@@ -178,6 +201,7 @@ bool HostInstance::FindDevices(const proto::Hello& hello, const std::string& sel
         device.extensions[static_cast<size_t>(index)] = true;
       }
     }
+    device.group_handle_bytes = QueryGroupHandleBytes(device);
     devices_.push_back(std::move(device));
   }
   if (devices_.empty()) {

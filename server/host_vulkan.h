@@ -28,6 +28,7 @@ class HostInstance {
     std::vector<bool> extensions;  // by codec index: on the device, and known to the guest
     uint32_t queue_family_count = 0;
     std::vector<uint32_t> queue_counts;
+    uint32_t group_handle_bytes = 0;  // of a ray-tracing shader group; 0: no such extension
 
     /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.
     bool WaitsInQueryResults() const {
@@ -55,6 +56,7 @@ class HostInstance {
 
  private:
   HostInstance() = default;
+  uint32_t QueryGroupHandleBytes(const PhysicalDevice& device) const;
   bool FindDevices(const proto::Hello& hello, const std::string& selector, std::string* error);
 
   VkInstance instance_ = VK_NULL_HANDLE;

@@ -275,9 +275,7 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
       case number::vkQueueBindSparse: {
         const auto& a = *static_cast<proto::Args_vkQueueBindSparse*>(args);
         HostQueue* queue = device.FindQueue(a.queue);
-        for (const auto& memory : device.memories().All()) {
-          memory->SetWritable();  // which resource a sparse bind gives it to is not followed
-        }
+        device.memories().SetAllWritable();  // which resource a bind gives it to is not followed
         return queue != nullptr ? (queue->BindSparse(a.pBindInfo, a.bindInfoCount), true)
                                 : device.IsLost();
       }
@@ -391,6 +389,18 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->commandPool), a.ret);
         break;
       }
+      case number::vkGetRayTracingShaderGroupHandlesKHR:
+        if (!HasRoomForGroupHandles(
+                device, *static_cast<proto::Args_vkGetRayTracingShaderGroupHandlesKHR*>(args))) {
+          return false;
+        }
+        host.on_device(vk, args);
+        break;
+      case number::vkBindAccelerationStructureMemoryNV:
+      case number::vkBindOpticalFlowSessionImageNV:
+        device.memories().SetAllWritable();  // which memory the object lies in is not followed
+        host.on_device(vk, args);
+        break;
       default:
         if (host.on_device == nullptr) {
           return false;

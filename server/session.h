@@ -10,6 +10,7 @@
 // skipped: they go on without what is missing, so that fences and semaphores signal.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -46,6 +47,8 @@ class Session {
   void SayGoodbye(const char* reason);
 
   const proto::Hello& hello() const { return hello_; }
+  /// True once a device of this session was lost, even if it was destroyed since. Any thread.
+  bool HasLostDevice() const { return any_device_lost_.load(); }
 
  private:
   bool Execute(const proto::Command& command, std::string* error);
@@ -66,6 +69,9 @@ class Session {
                           const proto::Args_vkGetQueryPoolResults& args);
   bool MapMemory(HostDevice& device, proto::Args_vesperMapMemory& args);
   bool WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemory& args);
+  /// True if the driver writes no more handles than there is room for.
+  bool HasRoomForGroupHandles(HostDevice& device,
+                              const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args);
   bool GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args);
   bool CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemoryToImage& args);
   bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
@@ -87,6 +93,7 @@ class Session {
   proto::Arena arena_;
   proto::Decoder decoder_{arena_, &objects_};
   std::unordered_map<uint64_t, std::vector<proto::ObjectId>> pool_children_;
+  std::atomic<bool> any_device_lost_{false};
   std::unordered_map<VkDevice, std::unique_ptr<HostDevice>> devices_;
   std::vector<std::future<void>> late_answers_;  // keep last: they use the devices
 };

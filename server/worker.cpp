@@ -14,15 +14,12 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "proto/frame.h"
+#include "server/inbox.h"
 #include "server/session.h"
 
 namespace vesper::server {
@@ -35,78 +32,26 @@ constexpr std::chrono::seconds kHelloTimeout{10};
 /// How long a driver call may go on after the guest has gone.
 constexpr std::chrono::milliseconds kGrace{300};
 
-struct ReceivedFrame {
-  proto::FrameType type;
-  std::vector<uint64_t> words;  // the payload, 8-byte aligned
-
-  std::span<const std::byte> payload() const { return std::as_bytes(std::span(words)); }
-};
-
-/// Received frames, and why no more will come.
-class Inbox {
- public:
-  void Put(const proto::Frame& frame) {
-    ReceivedFrame received{frame.type, std::vector<uint64_t>(frame.payload.size() / 8)};
-    if (!frame.payload.empty()) {
-      std::memcpy(received.words.data(), frame.payload.data(), frame.payload.size());
-    }
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return bytes_ < kInboxBytes || closed_; });
-    bytes_ += frame.payload.size();
-    frames_.push_back(std::move(received));
-    changed_.notify_all();
-  }
-
-  /// The next frame; nothing once the stream has ended, even if some are left, or after `timeout`.
-  std::optional<ReceivedFrame> Take(std::optional<std::chrono::seconds> timeout = std::nullopt) {
-    std::unique_lock lock(mutex_);
-    const auto ready = [this] { return closed_ || !frames_.empty(); };
-    if (timeout) {
-      changed_.wait_for(lock, *timeout, ready);
-    } else {
-      changed_.wait(lock, ready);
-    }
-    if (closed_ || frames_.empty()) {
-      return std::nullopt;
-    }
-    ReceivedFrame frame = std::move(frames_.front());
-    frames_.pop_front();
-    bytes_ -= frame.words.size() * 8;
-    changed_.notify_all();
-    return frame;
-  }
-
-  bool IsClosed() {
-    const std::lock_guard lock(mutex_);
-    return closed_;
-  }
-
-  void Close() {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<ReceivedFrame> frames_;
-  size_t bytes_ = 0;
-  bool closed_ = false;
-};
-
 /// Ends the process without running destructors: driver threads may be anywhere.
 [[noreturn]] void End(WorkerStatus status) {
   spdlog::default_logger()->flush();
   ::_exit(status);
 }
 
-void ReadFrames(transport::Connection& connection, Inbox& inbox) {
-  proto::FrameSplitter splitter(proto::kMaxFrameBytes);
+/// Receives and forgets what is left of a stream whose peer is gone; then its end is known.
+void Drain(transport::Connection& connection) {
+  std::vector<std::byte> scratch(64u << 10);
+  while (connection.ReadSome(scratch) != 0) {
+  }
+}
+
+void ReadFrames(transport::Connection& connection, Inbox& inbox, const Session& session) {
+  proto::FrameSplitter splitter(proto::kMaxSetupBytes);
   WorkerStatus status = kGuestLeft;
+  bool peer_is_gone = false;
   for (;;) {
     const std::span<std::byte> space = splitter.BeginReceive();
-    const size_t bytes = space.empty() ? 0 : connection.ReadSome(space);
+    const size_t bytes = space.empty() || peer_is_gone ? 0 : connection.ReadSome(space);
     if (bytes == 0) {
       if (!connection.Error().empty()) {
         spdlog::warn("the connection was lost: {}", connection.Error());
@@ -116,13 +61,22 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox) {
     }
     splitter.EndReceive(bytes);
     while (const std::optional<proto::Frame> frame = splitter.Next()) {
-      inbox.Put(*frame);
+      splitter.SetMaxPayload(proto::kMaxFrameBytes);  // the first frame, the hello, may be less
+      if (!inbox.Put(*frame, connection)) {
+        inbox.Close();
+        Drain(connection);
+        peer_is_gone = true;
+        break;
+      }
     }
     if (splitter.Failed()) {
       spdlog::warn("the guest sent something invalid: {}", splitter.Error());
       status = kInvalidGuest;
       break;
     }
+  }
+  if (session.HasLostDevice() && status != kInvalidGuest) {
+    status = kDriverFailed;
   }
   inbox.Close();
   std::this_thread::sleep_for(kGrace);
@@ -158,9 +112,9 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
     connection->Write(parts);
     return kNoDriver;
   }
-  Inbox inbox;
+  Inbox inbox(kInboxBytes);
   Session session(*connection, get, options.device_selector);
-  std::thread reader([&] { ReadFrames(*connection, inbox); });
+  std::thread reader([&] { ReadFrames(*connection, inbox, session); });
   std::thread terminator([&] { WaitForTermination(session); });
 
   const std::optional<ReceivedFrame> hello = inbox.Take(kHelloTimeout);
