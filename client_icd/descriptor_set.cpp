@@ -93,6 +93,12 @@ class TemplateWrites {
                                Gather(structure_handles_, entry, data)});
         write->pNext = &structures_.back();
         break;
+      case VK_DESCRIPTOR_TYPE_ACCELERATION_STRUCTURE_NV:
+        structures_nv_.push_back({VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_ACCELERATION_STRUCTURE_NV,
+                                  nullptr, entry.descriptorCount,
+                                  Gather(structure_handles_nv_, entry, data)});
+        write->pNext = &structures_nv_.back();
+        break;
       default:
         write->pImageInfo = Gather(images_, entry, data);
         break;
@@ -104,8 +110,10 @@ class TemplateWrites {
   std::deque<std::vector<VkDescriptorBufferInfo>> buffers_;
   std::deque<std::vector<VkBufferView>> views_;
   std::deque<std::vector<VkAccelerationStructureKHR>> structure_handles_;
+  std::deque<std::vector<VkAccelerationStructureNV>> structure_handles_nv_;
   std::deque<VkWriteDescriptorSetInlineUniformBlock> inline_blocks_;
   std::deque<VkWriteDescriptorSetAccelerationStructureKHR> structures_;
+  std::deque<VkWriteDescriptorSetAccelerationStructureNV> structures_nv_;
   std::vector<VkWriteDescriptorSet> writes_;
 };
 
