@@ -90,8 +90,8 @@ void Session::DestroyDevice(HostDevice& device) {
   devices_.erase(handle);
 }
 
-bool Session::HasRoomForGroupHandles(
-    HostDevice& device, const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args) {
+bool Session::HasRoomForGroupHandles(HostDevice& device,
+                                     const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args) {
   const uint64_t handle_bytes = device.physical().group_handle_bytes;
   return handle_bytes != 0 && args.dataSize >= args.groupCount * handle_bytes;
 }
