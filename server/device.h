@@ -56,6 +56,8 @@ class HostDevice {
   bool IsLost() const { return lost_.load(); }
   /// Pushes what the device wrote to memory that the guest has mapped.
   void PushMemory();
+  /// How often work was given to the device or done for it on the host: whether memory that was
+  /// allocated at some point can have been written since.
   uint64_t submissions() const { return submissions_; }
   void CountSubmission() { ++submissions_; }
 

@@ -389,6 +389,11 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->commandPool), a.ret);
         break;
       }
+      case number::vkCopyImageToImage:
+      case number::vkTransitionImageLayout:
+        device.CountSubmission();
+        host.on_device(vk, args);
+        break;
       case number::vkGetRayTracingShaderGroupHandlesKHR:
         if (!HasRoomForGroupHandles(
                 device, *static_cast<proto::Args_vkGetRayTracingShaderGroupHandlesKHR*>(args))) {
