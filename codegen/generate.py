@@ -74,9 +74,16 @@ def main() -> int:
         return 0
     try:
         registry = registry_module.load([options.registry / "vk.xml", HERE / "vesper.xml"])
-        model = Model(registry, policy_module.load(HERE / "policy.toml"))
         lock = Lock.load(LOCK)
-        lock.apply(model, update=options.update_lock)
+        lock.begin(registry.header_version, options.update_lock)
+        model = Model(registry, policy_module.load(HERE / "policy.toml"), lock)
+        lock.apply(model)
+        if lock.left_out:
+            print(
+                f"generate.py: the registry is 1.4.{registry.header_version}, schema.lock knows "
+                f"1.4.{lock.registry}; left out: {', '.join(lock.left_out)}",
+                file=sys.stderr,
+            )
         if options.update_lock:
             LOCK.write_text(lock.text())
         environment = jinja2.Environment(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from layout import Layout, Placed
 from lengths import Length, parse_length
+from lock import Lock
 from policy import Policy
 from registry import Command, Field, Provider, Registry, RegistryError, Struct
 
@@ -107,9 +108,10 @@ class Extension:
 
 
 class Model:
-    def __init__(self, registry: Registry, policy: Policy) -> None:
+    def __init__(self, registry: Registry, policy: Policy, lock: Lock) -> None:
         self.registry = registry
         self.policy = policy
+        self.lock = lock
         self.layout = Layout(registry)
         self.records: dict[str, Record] = {}
         self.unions: dict[str, Union] = {}
@@ -149,6 +151,8 @@ class Model:
     def _why_left_out(self, provider: Provider) -> str | None:
         if provider.name in self.policy.excluded:
             return self.policy.excluded[provider.name]
+        if not self.lock.strict and not self.lock.knows_extension(provider.name):
+            return "newer than proto/schema.lock"
         if provider.platform:
             return f"belongs to the platform '{provider.platform}'"
         if provider.provisional:
@@ -406,6 +410,11 @@ class Model:
             providers = {n: self._command_providers[n] for n in names if n in self._command_providers}
             if not providers and not own:
                 continue
+            if not self.lock.strict and not self.lock.knows_command(names):
+                kinds = {rule.kind for rule in self.policy.matching(names)}
+                if not kinds & {"local", "absent"}:
+                    self.lock.left_out.append(f"command {command.name}")
+                    continue
             rule = self.policy.classify(command.name)
             level = self._level(command)
             if rule.kind in ("local", "absent"):

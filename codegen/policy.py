@@ -49,6 +49,14 @@ class Policy:
     nested_lengths: dict[str, tuple[str, str]]
     lengths: dict[str, str]
 
+    def matching(self, commands: list[str]) -> list[ClassRule]:
+        """The rules that name one of the commands or fit it by pattern."""
+        return [
+            rule
+            for rule in self.classes
+            if any(fnmatch.fnmatchcase(c, pattern) for pattern in rule.commands for c in commands)
+        ]
+
     def classify(self, command: str) -> ClassRule:
         """The rule for a command: an exact name wins over a pattern, a longer one over a shorter."""
         best: tuple[int, int, ClassRule] | None = None

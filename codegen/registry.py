@@ -122,6 +122,7 @@ class Registry:
     constants: dict[str, int]
     providers: list[Provider]
     formats: list[Format]
+    header_version: int = 0
 
 
 def _applies(element: ElementTree.Element, attribute: str = "api") -> bool:
@@ -185,6 +186,8 @@ def _parse_types(root: ElementTree.Element, registry: Registry) -> None:
         name = element.get("name") or (name_element.text if name_element is not None else None)
         if name is None:
             continue
+        if category == "define" and name == "VK_HEADER_VERSION":
+            registry.header_version = int(_text(element).split()[-1])
         alias = element.get("alias")
         if category in ("struct", "union"):
             if alias:

@@ -50,6 +50,9 @@ class View:
         self.records: list[Record] = [c.record for c in wire] + list(model.records.values())
         self.index = {record.name: i for i, record in enumerate(self.records)}
         self.union_index = {name: i for i, name in enumerate(model.unions)}
+        self.core_versions = {
+            p.name: p.core_version for p in model.registry.providers if p.core_version
+        }
         self.extension_index = {e.name: i for i, e in enumerate(model.extensions)}
 
     # -- records ----------------------------------------------------------------------------------
@@ -94,9 +97,9 @@ class View:
             raise RegistryError(f"{record.name}: operations out of order")
 
     def _provider(self, name: str) -> str | int:
-        match = re.fullmatch(r"VK_VERSION_(\d+)_(\d+)", name)
-        if match:
-            return f"CoreProvider({match[1]}, {match[2]})"
+        version = self.core_versions.get(name)
+        if version is not None:
+            return f"CoreProvider({version[0]}, {version[1]})"
         return self.extension_index[name]
 
     def _record(self, record: Record) -> dict[str, Any]:
