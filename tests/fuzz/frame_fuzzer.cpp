@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The frame splitter, fed in pieces of any size, and the walk over the commands of what it finds.
+// Property: cutting the same stream into other pieces finds the same frames.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "proto/frame.h"
+
+namespace {
+
+/// Feeds `bytes` in pieces of `piece` and returns a checksum of the frames and commands found.
+uint64_t Walk(std::span<const uint8_t> bytes, size_t piece) {
+  vesper::proto::FrameSplitter splitter(1u << 20);
+  uint64_t sum = 0;
+  while (!bytes.empty() && !splitter.Failed()) {
+    const std::span<std::byte> space = splitter.BeginReceive();
+    if (space.empty()) {
+      std::abort();  // there is always room unless the stream has failed
+    }
+    const size_t count = std::min({piece, space.size(), bytes.size()});
+    std::memcpy(space.data(), bytes.data(), count);
+    splitter.EndReceive(count);
+    bytes = bytes.subspan(count);
+    while (const auto frame = splitter.Next()) {
+      sum = sum * 31 + static_cast<uint64_t>(frame->type) + frame->payload.size();
+      vesper::proto::CommandWalker walker(frame->payload);
+      while (const auto command = walker.Next()) {
+        sum = sum * 31 + command->number + command->serial;
+        for (const std::byte byte : command->body) {
+          sum = sum * 31 + static_cast<uint64_t>(byte);
+        }
+      }
+      sum += walker.Failed() ? 1 : 0;
+    }
+  }
+  return sum * 2 + (splitter.Failed() ? 1 : 0);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size < 1) {
+    return 0;
+  }
+  const size_t piece = data[0] + 1u;
+  const std::span<const uint8_t> bytes(data + 1, size - 1);
+  if (Walk(bytes, piece) != Walk(bytes, size)) {
+    std::abort();
+  }
+  return 0;
+}
