@@ -70,14 +70,17 @@ VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, 
   } else {
     std::fill_n(handles, count, 0);
   }
+  bool made_all = true;
   // The reply holds each object's id, or 0 for one that was not made.
   for (uint64_t i = 0; i < ids.size(); ++i) {
     if (handles[i] != ids[i]) {
       handles[i] = 0;
       store.Free(ids[i]);
+      made_all = false;
     }
   }
-  return status;
+  // A host that reports success for what it did not make can't be believed in anything.
+  return status == VK_SUCCESS && !made_all ? LostResult(errors | kHostMemory) : status;
 }
 
 }  // namespace vesper::client

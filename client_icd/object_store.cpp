@@ -65,9 +65,17 @@ void* ObjectStore::State(proto::ObjectId id) const {
 }
 
 void ObjectStore::SetState(proto::ObjectId id, void* state) {
-  Table& table = tables_[proto::ObjectTypeByte(id)];
+  const uint8_t type = proto::ObjectTypeByte(id);
+  if (type == 0 || type >= proto::kHandleTypeCount) {
+    return;
+  }
+  Table& table = tables_[type];
   const std::lock_guard lock(table.mutex);
-  table.slots[proto::ObjectIndex(id)].state = state;
+  const uint32_t index = proto::ObjectIndex(id);
+  if (index < table.slots.size() && table.slots[index].live &&
+      table.slots[index].generation == proto::ObjectGeneration(id)) {
+    table.slots[index].state = state;
+  }
 }
 
 }  // namespace vesper::client
