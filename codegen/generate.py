@@ -37,6 +37,7 @@ OUTPUTS = [
     "client_icd/proc_table_gen.cpp",
     "server/host_tables_gen.h",
     "server/host_tables_gen.cpp",
+    "tests/mock_vulkan_gen.cpp",
 ]
 LOCK = HERE.parent / "proto" / "schema.lock"
 

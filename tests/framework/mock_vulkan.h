@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A Vulkan driver for the worker that has no device: it remembers what it is asked, gives made-up
+// handles, keeps memory as plain memory and signals timeline semaphores as soon as work is
+// submitted, unless the test holds it back. The functions themselves are generated
+// (mock_vulkan_gen.cpp); those of commands that are not on the wire are in mock_vulkan_local.cpp.
+#ifndef VESPER_TESTS_FRAMEWORK_MOCK_VULKAN_H_
+#define VESPER_TESTS_FRAMEWORK_MOCK_VULKAN_H_
+
+#include <vulkan/vulkan_core.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proto/arena.h"
+#include "proto/record.h"
+
+namespace vesper::tests {
+
+struct MockProc {
+  const char* name;
+  PFN_vkVoidFunction function;
+};
+std::span<const MockProc> GeneratedMockProcs();
+std::span<const MockProc> LocalMockProcs();
+
+// One call that reached the driver.
+struct MockCall {
+  std::string name;
+  uint16_t number = 0;           // 0 for commands that are not on the wire
+  std::vector<std::byte> bytes;  // the arguments as they came, encoded: they outlive the call
+};
+
+// The memory types of the device.
+inline constexpr uint32_t kMockDeviceLocal = 0;
+inline constexpr uint32_t kMockCoherent = 1;
+inline constexpr uint32_t kMockCached = 2;  // host-visible, not coherent
+
+// Thread-safe. Vulkan's global commands have no argument that could lead to an object, so there is
+// one mock at a time, and it is found through Current().
+class MockVulkan {
+ public:
+  MockVulkan();
+  ~MockVulkan();
+  MockVulkan(const MockVulkan&) = delete;
+  MockVulkan& operator=(const MockVulkan&) = delete;
+
+  static MockVulkan& Current();
+  static PFN_vkVoidFunction VKAPI_CALL GetProcAddr(VkInstance instance, const char* name);
+
+  // -- what tests ask and say
+
+  // Names of the calls since the last Clear(), without those that happen at their own times
+  // (waits).
+  std::vector<std::string> Names() const;
+  size_t Count(const std::string& name) const;
+  void Clear();
+  // The arguments of call `index` among those named so, decoded into `arena`; null if there is
+  // none.
+  template <typename Args>
+  const Args* Arguments(const std::string& name, size_t index, proto::Arena& arena) const {
+    return static_cast<const Args*>(Decode(name, index, arena));
+  }
+  // Runs after the default behaviour, with the command's Args struct.
+  void On(uint16_t number, std::function<void(void* args)> hook);
+  // The next call of this command returns `result` and makes nothing.
+  void FailNext(uint16_t number, VkResult result);
+  // While held, submitted work does not run.
+  void Hold(bool hold);
+  // Runs on the submitting thread (or that of Hold(false)) before the work's semaphores signal.
+  void OnExecute(std::function<void()> work);
+  // Every later wait and submission says that the device is lost.
+  void LoseDevice();
+  // The content of an allocation, as the device sees it: by order of allocation, from 0.
+  std::span<std::byte> Memory(size_t index);
+  size_t MemoryCount() const;
+  // Objects made and not yet destroyed.
+  size_t Live() const;
+  // Remember nothing, for fuzzing.
+  void SetRecording(bool recording) { recording_ = recording; }
+
+  // -- what the driver's functions ask
+
+  void Execute(uint16_t number, void* args);
+  void Note(const char* name);
+  VkResult WaitSemaphores(const VkSemaphoreWaitInfo& info, uint64_t timeout);
+  VkResult CounterValue(VkSemaphore semaphore, uint64_t* value);
+  VkResult Map(VkDeviceMemory memory, VkDeviceSize offset, void** data);
+  uint64_t MakeHandle();
+  void DestroyHandle(uint64_t handle);
+  bool FailsNow(uint16_t number, VkResult* result);
+
+ private:
+  struct Allocation {
+    std::unique_ptr<std::byte[]> bytes;
+    size_t size = 0;
+  };
+  struct Batch {
+    std::vector<std::pair<VkSemaphore, uint64_t>> signals;
+  };
+
+  const void* Decode(const std::string& name, size_t index, proto::Arena& arena) const;
+  void Record(const proto::Record& record, const void* args);
+  void Default(const proto::Record& record, void* args);
+  void Submit(std::vector<Batch> batches);
+  void RunPending();
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool recording_ = true;
+  std::vector<MockCall> calls_;
+  std::map<uint16_t, std::function<void(void*)>> hooks_;
+  std::map<uint16_t, VkResult> failures_;
+  std::function<void()> work_;
+  bool held_ = false;
+  bool lost_ = false;
+  std::vector<Batch> pending_;
+  uint64_t next_handle_ = 0x1000;
+  std::set<uint64_t> live_;
+  std::map<uint64_t, VkDeviceSize> buffer_sizes_;
+  std::map<uint64_t, std::shared_ptr<Allocation>> memories_;
+  std::vector<std::shared_ptr<Allocation>> allocations_;  // by order
+  std::map<uint64_t, uint64_t> timelines_;
+};
+
+}  // namespace vesper::tests
+
+#endif  // VESPER_TESTS_FRAMEWORK_MOCK_VULKAN_H_

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/framework/wire_host.h"
+
+#include <optional>
+
+#include "proto/frame.h"
+#include "tests/framework/mock_vulkan.h"
+
+namespace vesper::tests {
+
+WireHost::WireHost(std::unique_ptr<transport::Connection> connection)
+    : connection_(std::move(connection)), thread_([this] { Run(); }) {}
+
+WireHost::~WireHost() {
+  connection_->Shutdown();
+  Finish();
+}
+
+const std::string& WireHost::Finish() {
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+  return error_;
+}
+
+void WireHost::Kill() { connection_->Shutdown(); }
+
+void WireHost::Run() {
+  server::Session session(*connection_, &MockVulkan::GetProcAddr, "");
+  proto::FrameSplitter splitter(proto::kMaxFrameBytes);
+  bool greeted = false;
+  while (error_.empty()) {
+    const std::span<std::byte> space = splitter.BeginReceive();
+    const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
+    if (bytes == 0) {
+      break;
+    }
+    splitter.EndReceive(bytes);
+    while (const std::optional<proto::Frame> frame = splitter.Next()) {
+      if (!greeted) {
+        if (frame->type != proto::FrameType::kHello) {
+          error_ = "commands before the hello";
+        } else if (session.HandleHello(frame->payload, &error_) != server::Session::Setup::kDone) {
+          error_ += " (refused)";
+        }
+        greeted = true;
+      } else if (frame->type != proto::FrameType::kCommands) {
+        error_ = "another hello";
+      } else if (!session.HandleCommands(frame->payload, &error_)) {
+        session.SayGoodbye(error_.c_str());
+      }
+      if (!error_.empty()) {
+        break;
+      }
+    }
+    if (splitter.Failed()) {
+      error_ = splitter.Error();
+    }
+  }
+  connection_->Shutdown();
+}
+
+}  // namespace vesper::tests
