@@ -6,6 +6,7 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <string>
 
 #include "tests/framework/test_server.h"
 
@@ -37,6 +38,11 @@ class TargetEnvironment : public ::testing::Environment {
     if (status.has_value()) {
       EXPECT_TRUE(WIFEXITED(*status) && WEXITSTATUS(*status) == 0)
           << "vesperd ended with the wait status " << *status << ".";
+    }
+    // A worker that falls after its guest has gone fails no test by itself.
+    for (const char* phrase : {"killed by signal", "unexpected status"}) {
+      EXPECT_EQ(std::string::npos, server_->Log().find(phrase))
+          << "A worker ended badly: " << phrase << ".";
     }
     if (::testing::UnitTest::GetInstance()->Failed()) {
       std::cerr << "--- log of vesperd ---\n" << server_->Log() << "--- end of the log ---\n";
