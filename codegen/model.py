@@ -32,6 +32,7 @@ class Op:
     direction: str = "in"
     flags: list[str] = field(default_factory=list)
     present: str | None = None
+    required: bool = False  # only for the receiver: not a part of the signature
 
     def signature(self) -> str:
         return "|".join(
@@ -256,8 +257,21 @@ class Model:
             if key in self.policy.lenient:
                 op.flags.append("kLenient")
                 self._used.add(("lenient", key))
+            op.required = self._is_required(owner, item.field, op, in_command)
             ops.append(op)
         return ops
+
+    def _is_required(self, owner: str, f: Field, op: Op, in_command: Command | None) -> bool:
+        """Whether null is no valid value where there are elements, as far as the worker itself or
+        its first step into the driver would follow it."""
+        if op.kind in ("kDropped", "kHandle", "kTypedHandle", "kRecord", "kUnion", "kChain"):
+            return False
+        if (f.optional and f.optional[0]) or f.type == "VkBaseOutStructure":
+            return False
+        if owner in self.policy.required_structs:
+            self._used.add(("required_structs", owner))
+            return True
+        return in_command is not None and (op.length.kind == "kConstant" or op.kind == "kRecords")
 
     _used: set[tuple[str, str]] = set()
 
@@ -494,7 +508,8 @@ class Model:
             if table - names:
                 raise RegistryError(f"policy.toml: {label} names unknown {sorted(table - names)}")
         for label, table in (("conditional", set(self.policy.conditional)),
-                             ("lenient", self.policy.lenient), ("inout", self.policy.inout)):
+                             ("lenient", self.policy.lenient), ("inout", self.policy.inout),
+                             ("required_structs", self.policy.required_structs)):
             used = {key for kind, key in self._used if kind == label}
             if table - used:
                 raise RegistryError(f"policy.toml: {label} names unused {sorted(table - used)}")

@@ -40,6 +40,7 @@ class Policy:
     observe: set[str]
     conditional: dict[str, Conditional]
     lenient: set[str]
+    required_structs: set[str]
     dropped_types: set[str]
     dropped_members: set[str]
     dropped_structs: dict[str, str]
@@ -115,6 +116,7 @@ def load(path: Path) -> Policy:
             for member in entry["members"]
         },
         lenient=set(_take(data, "lenient", "the file")["members"]),
+        required_structs=set(_take(data, "required", "the file")["structs"]),
         dropped_types=set(_take(dropped, "types", "[dropped]")),
         dropped_members=set(_take(dropped, "members", "[dropped]")),
         dropped_structs={

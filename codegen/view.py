@@ -67,6 +67,8 @@ class View:
         else:
             type_number = 0
         flags = {"in": ["kIn"], "out": ["kOut"], "inout": ["kIn", "kOut"]}[op.direction] + op.flags
+        if op.required:
+            flags = [*flags, "kRequired"]
         present_name = None
         if op.present is not None:
             present_name = f"Present{self.index[record.name]}_{position}"

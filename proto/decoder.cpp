@@ -166,6 +166,9 @@ void Decoder::Array(const Op& op, std::byte* value, Part part) {
   const uint64_t slot = LoadField<uint64_t>(value, op.offset);
   StoreField<uint64_t>(value, op.offset, 0);
   if (slot == 0) {
+    if ((op.flags & kRequired) != 0 && EvaluateLength(op.length, value) != 0) {
+      Malformed();
+    }
     return;
   }
   const uint64_t count = slot & ~kPresent;

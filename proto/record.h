@@ -54,11 +54,12 @@ struct Length {
 };
 
 enum OpFlags : uint8_t {
-  kIn = 1,        // travels with the request
-  kOut = 2,       // travels with the reply
-  kNewIds = 4,    // handles that the command creates: the request carries the guest's ids
-  kConsumed = 8,  // handles that the command destroys
-  kLenient = 16,  // an id that resolves to nothing becomes VK_NULL_HANDLE
+  kIn = 1,         // travels with the request
+  kOut = 2,        // travels with the reply
+  kNewIds = 4,     // handles that the command creates: the request carries the guest's ids
+  kConsumed = 8,   // handles that the command destroys
+  kLenient = 16,   // an id that resolves to nothing becomes VK_NULL_HANDLE
+  kRequired = 32,  // null is malformed where there are elements
 };
 
 using Present = bool (*)(const void* record);

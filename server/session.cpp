@@ -30,6 +30,12 @@ proto::ObjectId RecordedInto(const proto::Record& record, const proto::Command& 
              : 0;
 }
 
+/// Drivers look into the device, queue or command buffer that they are called for.
+bool IsNullOwner(const proto::Record& record, const void* args) {
+  return !record.ops.empty() && record.ops[0].kind == proto::OpKind::kHandle &&
+         record.ops[0].offset == 0 && proto::LoadField<uint64_t>(args, 0) == 0;
+}
+
 uint64_t* NewHandles(const proto::Record& record, void* args) {
   for (const proto::Op& op : record.ops) {
     if ((op.flags & proto::kNewIds) != 0) {
@@ -144,6 +150,10 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
       objects_.SetBroken(recorded_into, true);
     }
     return SkipUnavailable(command, args);
+  }
+  if (IsNullOwner(*record, args) && !IsSubmission(command.number)) {
+    *error = std::string("expected ") + record->name + " to name its first object, got none";
+    return false;
   }
   if (command.number == number::vkGetQueryPoolResults &&
       AnswerQueriesLater(command, *static_cast<proto::Args_vkGetQueryPoolResults*>(args))) {

@@ -261,7 +261,10 @@ void RecordFiller::FillOp(const Record& record, const Op& op, std::byte* value, 
     return;
   }
   // The outermost pointers matter most; deep down, most are null to keep the whole small.
-  if (shape_.OneIn(depth_ <= 2 ? 8 : depth_ <= 4 ? 3 : 1)) {
+  const bool null = shape_.OneIn(depth_ <= 2 ? 8 : depth_ <= 4 ? 3 : 1);
+  const bool may_be_null =
+      (op.flags & proto::kRequired) == 0 || proto::EvaluateLength(op.length, value) == 0;
+  if (null && may_be_null) {
     StoreField<uint64_t>(value, op.offset, 0);
     return;
   }
