@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
+#include <unordered_map>
 
 #include "proto/decoder.h"
 #include "proto/encoder.h"
@@ -20,9 +22,6 @@ namespace {
 namespace number = proto::command_number;
 
 std::atomic<MockVulkan*> current{nullptr};
-
-/// Larger allocations fail, as they would on any device.
-constexpr VkDeviceSize kMaxAllocation = 64u << 20;
 
 uint64_t Same(proto::HandleType, uint64_t handle) { return handle; }
 
@@ -82,14 +81,17 @@ MockVulkan::~MockVulkan() { current.store(nullptr); }
 MockVulkan& MockVulkan::Current() { return *current.load(); }
 
 PFN_vkVoidFunction VKAPI_CALL MockVulkan::GetProcAddr(VkInstance, const char* name) {
-  for (const auto procs : {LocalMockProcs(), GeneratedMockProcs()}) {
-    for (const MockProc& proc : procs) {
-      if (std::strcmp(proc.name, name) == 0) {
-        return proc.function;
+  static const std::unordered_map<std::string_view, PFN_vkVoidFunction> functions = [] {
+    std::unordered_map<std::string_view, PFN_vkVoidFunction> all;
+    for (const auto procs : {LocalMockProcs(), GeneratedMockProcs()}) {
+      for (const MockProc& proc : procs) {
+        all.emplace(proc.name, proc.function);
       }
     }
-  }
-  return nullptr;
+    return all;
+  }();
+  const auto found = functions.find(name);
+  return found == functions.end() ? nullptr : found->second;
 }
 
 // -- what tests ask and say -----------------------------------------------------------------------
@@ -299,12 +301,13 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
     case number::vkAllocateMemory: {
       auto& a = *static_cast<proto::Args_vkAllocateMemory*>(args);
       const VkDeviceSize size = a.pAllocateInfo->allocationSize;
-      if (size == 0 || size > kMaxAllocation) {
+      if (size == 0 || size > memory_limit_ - memory_used_) {
         DestroyHandle(reinterpret_cast<uint64_t>(*a.pMemory));
         *a.pMemory = VK_NULL_HANDLE;
         a.ret = VK_ERROR_OUT_OF_DEVICE_MEMORY;
         break;
       }
+      memory_used_ += size;
       auto allocation = std::make_shared<Allocation>();
       allocation->bytes = std::make_unique<std::byte[]>(size);
       allocation->size = size;

@@ -89,6 +89,13 @@ class MockVulkan {
   // Remember nothing, for fuzzing.
   void SetRecording(bool recording) { recording_ = recording; }
 
+  // Allocations fail beyond this many bytes in all.
+  void SetMemoryLimit(size_t bytes) { memory_limit_ = bytes; }
+
+  // Without extensions a session begins sooner, for fuzzing.
+  void SetExtensions(bool offered) { offers_extensions_ = offered; }
+  bool offers_extensions() const { return offers_extensions_; }
+
   // -- what the driver's functions ask
 
   void Execute(uint16_t number, void* args);
@@ -118,6 +125,7 @@ class MockVulkan {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool recording_ = true;
+  bool offers_extensions_ = true;
   std::vector<MockCall> calls_;
   std::map<uint16_t, std::function<void(void*)>> hooks_;
   std::map<uint16_t, VkResult> failures_;
@@ -129,7 +137,9 @@ class MockVulkan {
   std::set<uint64_t> live_;
   std::map<uint64_t, VkDeviceSize> buffer_sizes_;
   std::map<uint64_t, std::shared_ptr<Allocation>> memories_;
-  std::vector<std::shared_ptr<Allocation>> allocations_;  // by order
+  std::vector<std::shared_ptr<Allocation>> allocations_;  // by order; kept for the tests to see
+  size_t memory_limit_ = 512u << 20;
+  size_t memory_used_ = 0;
   std::map<uint64_t, uint64_t> timelines_;
 };
 

@@ -29,7 +29,7 @@ VkResult CopyOut(const std::vector<T>& values, uint32_t* count, T* out) {
 std::vector<VkExtensionProperties> ExtensionsOf(bool instance) {
   std::vector<VkExtensionProperties> extensions;
   for (const proto::ExtensionInfo& info : proto::Extensions()) {
-    if (info.is_instance == instance) {
+    if (info.is_instance == instance && MockVulkan::Current().offers_extensions()) {
       VkExtensionProperties properties{};
       std::strncpy(properties.extensionName, info.name, VK_MAX_EXTENSION_NAME_SIZE - 1);
       properties.specVersion = info.spec_version;

@@ -36,7 +36,7 @@ void Save(const std::string& folder, const char* name, const Bytes& bytes) {
     return;
   }
   const Bytes rest(bytes.begin() + static_cast<ptrdiff_t>(begin), bytes.end());
-  std::ofstream file(folder + "/" + name + "-" + std::to_string(Hash(rest)), std::ios::binary);
+  std::ofstream file(folder + "/" + name + "/" + std::to_string(Hash(rest)), std::ios::binary);
   file.write(reinterpret_cast<const char*>(rest.data()), static_cast<std::streamsize>(rest.size()));
 }
 

@@ -10,8 +10,8 @@
 namespace vesper::tests {
 
 // The guest's end of a connection whose bytes in both directions are also written to files in
-// `folder` when it ends: `host-HASH`, what the host got after the hello, and `guest-HASH`, what
-// the guest got after the welcome. They are seeds for the fuzzers.
+// `folder` when it ends: in `host/`, what the host got after the hello, and in `guest/`, what the
+// guest got after the welcome; both folders must exist. They are seeds for the fuzzers.
 std::unique_ptr<transport::Connection> RecordConnection(
     std::unique_ptr<transport::Connection> connection, const std::string& folder);
 
