@@ -16,7 +16,8 @@ constexpr size_t kMaxOps = 64;
 /// A byte count that is no whole number of elements: the driver would read past the last one.
 bool IsRagged(const Length& length, const void* value) {
   return length.divide > 1 && length.add == 0 &&
-         EvaluateLength({length.kind, length.offset, length.inner, 0, 1}, value) % length.divide != 0;
+         EvaluateLength({length.kind, length.offset, length.inner, 0, 1}, value) % length.divide !=
+             0;
 }
 
 /// Writes an element count into the member that holds it, for shapes that carry no image.

@@ -218,8 +218,7 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instan
   return MockVulkan::GetProcAddr(instance, name);
 }
 
-#define VESPER_MOCK(name) \
-  { #name, reinterpret_cast<PFN_vkVoidFunction>(&name) }
+#define VESPER_MOCK(name) {#name, reinterpret_cast<PFN_vkVoidFunction>(&name)}
 
 const MockProc kProcs[] = {
     VESPER_MOCK(vkGetInstanceProcAddr),

@@ -157,8 +157,7 @@ void UseDevice(VkDevice device) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::vector<std::byte> welcome = MakeWelcome();
-  auto host = std::make_unique<Host>(
-      welcome, std::as_bytes(std::span<const uint8_t>(data, size)));
+  auto host = std::make_unique<Host>(welcome, std::as_bytes(std::span<const uint8_t>(data, size)));
   const VkInstanceCreateInfo info{VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
   VkInstance instance = VK_NULL_HANDLE;
   if (vesper::client::CreateInstanceOn(std::move(host), {}, &info, nullptr, &instance) !=

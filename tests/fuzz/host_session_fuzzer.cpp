@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A whole session of the worker over a mock driver: what a guest may send after its hello. Seeds are
-// what real guests sent in the tests of the wire.
+// A whole session of the worker over a mock driver: what a guest may send after its hello. Seeds
+// are what real guests sent in the tests of the wire.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -40,9 +40,8 @@ std::vector<std::byte> MakeHello() {
   for (uint16_t number = 1; number <= proto::MaxStructNumber(); ++number) {
     const proto::Record* record = proto::StructRecord(number);
     const bool in_snapshot =
-        record != nullptr &&
-        (std::strncmp(record->name, "VkPhysicalDevice", 16) == 0 &&
-         std::strcmp(record->name, "VkPhysicalDeviceFeatures2") != 0);
+        record != nullptr && (std::strncmp(record->name, "VkPhysicalDevice", 16) == 0 &&
+                              std::strcmp(record->name, "VkPhysicalDeviceFeatures2") != 0);
     if (in_snapshot) {
       hello.struct_hashes[number] = 0;
     }

@@ -108,8 +108,15 @@ TEST(FrameSplitter, RefusesHeadersThatLie) {
     uint16_t zero;
   };
   const Lie lies[] = {
-      {kMaxPayload + 8, 4, 0}, {0xffff'ffff, 4, 0}, {0xffff'fff8, 4, 0}, {12, 4, 0}, {1, 4, 0},
-      {8, 0, 0},               {8, 5, 0},           {8, 0xffff, 0},      {8, 4, 1},
+      {kMaxPayload + 8, 4, 0},
+      {0xffff'ffff, 4, 0},
+      {0xffff'fff8, 4, 0},
+      {12, 4, 0},
+      {1, 4, 0},
+      {8, 0, 0},
+      {8, 5, 0},
+      {8, 0xffff, 0},
+      {8, 4, 1},
   };
   for (const Lie& lie : lies) {
     FrameSplitter splitter(kMaxPayload);
@@ -178,8 +185,8 @@ TEST(CommandWalker, RefusesMalformedHeaders) {
     uint32_t size;
     uint16_t flags;
   };
-  const Lie lies[] = {{0, 0}, {4, 0}, {7, 0}, {12, 0}, {24, 0}, {0xffff'fff8, 0}, {8, kWantsReply},
-                      {16, 4}, {16, 0x8000}};
+  const Lie lies[] = {{0, 0},           {4, 0},           {7, 0},  {12, 0},     {24, 0},
+                      {0xffff'fff8, 0}, {8, kWantsReply}, {16, 4}, {16, 0x8000}};
   for (const Lie& lie : lies) {
     uint64_t words[2] = {};
     std::memcpy(words, &lie.size, 4);

@@ -7,8 +7,7 @@ namespace vesper::proto {
 namespace {
 
 uint64_t Bytes(VkFormat format, VkExtent3D extent, uint32_t layers, uint32_t row_length,
-               uint32_t image_height,
-               VkImageAspectFlags aspect = VK_IMAGE_ASPECT_COLOR_BIT) {
+               uint32_t image_height, VkImageAspectFlags aspect = VK_IMAGE_ASPECT_COLOR_BIT) {
   const auto shape =
       ShapeOfRegion(BlockOfAspect(format, aspect), extent, layers, row_length, image_height);
   EXPECT_TRUE(shape.has_value());
@@ -42,13 +41,13 @@ TEST(ImageCopy, AspectsHaveSizesOfTheirOwn) {
   EXPECT_EQ(Bytes(VK_FORMAT_D24_UNORM_S8_UINT, extent, 1, 0, 0, VK_IMAGE_ASPECT_DEPTH_BIT), 256u);
   EXPECT_EQ(Bytes(VK_FORMAT_D16_UNORM_S8_UINT, extent, 1, 0, 0, VK_IMAGE_ASPECT_DEPTH_BIT), 128u);
   EXPECT_EQ(Bytes(VK_FORMAT_D32_SFLOAT_S8_UINT, extent, 1, 0, 0, VK_IMAGE_ASPECT_DEPTH_BIT), 256u);
-  EXPECT_EQ(
-      Bytes(VK_FORMAT_G8_B8R8_2PLANE_420_UNORM, extent, 1, 0, 0, VK_IMAGE_ASPECT_PLANE_0_BIT), 64u);
-  EXPECT_EQ(
-      Bytes(VK_FORMAT_G8_B8R8_2PLANE_420_UNORM, extent, 1, 0, 0, VK_IMAGE_ASPECT_PLANE_1_BIT), 128u);
-  EXPECT_EQ(Bytes(VK_FORMAT_G8_B8_R8_3PLANE_420_UNORM, extent, 1, 0, 0,
-                  VK_IMAGE_ASPECT_PLANE_2_BIT),
+  EXPECT_EQ(Bytes(VK_FORMAT_G8_B8R8_2PLANE_420_UNORM, extent, 1, 0, 0, VK_IMAGE_ASPECT_PLANE_0_BIT),
             64u);
+  EXPECT_EQ(Bytes(VK_FORMAT_G8_B8R8_2PLANE_420_UNORM, extent, 1, 0, 0, VK_IMAGE_ASPECT_PLANE_1_BIT),
+            128u);
+  EXPECT_EQ(
+      Bytes(VK_FORMAT_G8_B8_R8_3PLANE_420_UNORM, extent, 1, 0, 0, VK_IMAGE_ASPECT_PLANE_2_BIT),
+      64u);
 }
 
 TEST(ImageCopy, RefusesWhatIsBeyondReason) {
@@ -64,7 +63,8 @@ TEST(ImageCopy, RefusesWhatIsBeyondReason) {
   EXPECT_FALSE(ShapeOfRegion(block, {16, 1, 1}, 1, 8, 0));
   EXPECT_FALSE(ShapeOfRegion(block, {1, 16, 1}, 1, 0, 8));
   EXPECT_FALSE(ShapeOfRegion(BlockOfFormat(VK_FORMAT_UNDEFINED), {1, 1, 1}, 1, 0, 0));
-  EXPECT_FALSE(ShapeOfRegion(BlockOfFormat(static_cast<VkFormat>(0x7fff'0000)), {1, 1, 1}, 1, 0, 0));
+  EXPECT_FALSE(
+      ShapeOfRegion(BlockOfFormat(static_cast<VkFormat>(0x7fff'0000)), {1, 1, 1}, 1, 0, 0));
 }
 
 TEST(ImageCopy, TheLargestRegionsDoNotWrap) {

@@ -162,7 +162,7 @@ TEST(PatchFits, ChecksSpans) {
   EXPECT_FALSE(Fits({9, 8, 0}, 16));
   EXPECT_FALSE(Fits({17, 0}, 16));
   EXPECT_FALSE(Fits({0, 9, 0, 0}, 8));
-  EXPECT_FALSE(Fits({8, ~uint64_t{0} - 4, 0}, 16));        // offset + length wraps
+  EXPECT_FALSE(Fits({8, ~uint64_t{0} - 4, 0}, 16));  // offset + length wraps
   EXPECT_FALSE(Fits({0x7fff'ffff'ffff'fff8, 16, 0, 0}, 16));
 }
 
@@ -195,7 +195,8 @@ TEST(PatchFits, RandomPatchesThatFitStayInside) {
       words.push_back(random.Below(kSize + 20) | (line ? kLine : 0));
       const uint64_t what = line ? random.Next() >> random.Below(64) : random.Below(24);
       words.push_back(what);
-      for (uint64_t bytes = line ? std::popcount(what) : what; bytes > 0; bytes -= std::min<uint64_t>(bytes, 8)) {
+      for (uint64_t bytes = line ? std::popcount(what) : what; bytes > 0;
+           bytes -= std::min<uint64_t>(bytes, 8)) {
         words.push_back(random.Next());
       }
     }

@@ -32,9 +32,7 @@ bool IsCommand(const Record& record) {
   return record.number != 0 && proto::CommandRecord(record.number) == &record;
 }
 
-bool IsUnionAlternative(const Record& record) {
-  return std::strchr(record.name, '.') != nullptr;
-}
+bool IsUnionAlternative(const Record& record) { return std::strchr(record.name, '.') != nullptr; }
 
 uint64_t Unchanged(proto::HandleType, uint64_t handle) { return handle; }
 
@@ -43,7 +41,7 @@ uint64_t Unchanged(proto::HandleType, uint64_t handle) { return handle; }
 class ExactCopy {
  public:
   explicit ExactCopy(std::span<const std::byte> bytes)
-      : memory_(new (std::align_val_t{8}) std::byte[bytes.size()]), size_(bytes.size()) {
+      : memory_(new(std::align_val_t{8}) std::byte[bytes.size()]), size_(bytes.size()) {
     std::copy(bytes.begin(), bytes.end(), memory_);
   }
   ~ExactCopy() { ::operator delete[](memory_, std::align_val_t{8}); }
@@ -141,7 +139,8 @@ TEST_P(RoundTrip, EveryReplyArrivesInTheProgramsMemory) {
     EXPECT_EQ(CompareReply(*record, host, guest), "");
     // Inputs are the program's own.
     for (const proto::Op& op : record->ops) {
-      if ((op.flags & proto::kOut) == 0 && op.kind == proto::OpKind::kPlain && op.present == nullptr) {
+      if ((op.flags & proto::kOut) == 0 && op.kind == proto::OpKind::kPlain &&
+          op.present == nullptr) {
         const auto* now = proto::LoadField<const std::byte*>(guest, op.offset);
         const auto* before = proto::LoadField<const std::byte*>(untouched, op.offset);
         ASSERT_EQ(now == nullptr, before == nullptr);

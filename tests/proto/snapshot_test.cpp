@@ -33,8 +33,8 @@ Snapshot MakeSnapshot(uint64_t seed, RecordFiller::Chains chains, Arena& arena) 
     std::strcpy(extension.extensionName, "VK_KHR_maintenance1");
     extension.specVersion = 2;
     device.extensions.assign(3, extension);
-    device.properties = Fill<VkPhysicalDeviceProperties2>(
-        record_index::VkPhysicalDeviceProperties2, seed + i, chains, arena);
+    device.properties = Fill<VkPhysicalDeviceProperties2>(record_index::VkPhysicalDeviceProperties2,
+                                                          seed + i, chains, arena);
     device.features = Fill<VkPhysicalDeviceFeatures2>(record_index::VkPhysicalDeviceFeatures2,
                                                       seed + i, chains, arena);
     device.memory = Fill<VkPhysicalDeviceMemoryProperties2>(
@@ -111,8 +111,7 @@ TEST(Snapshot, LeavesOutWhatThePeerDoesNotKnow) {
 
 TEST(Snapshot, EveryPrefixIsRefused) {
   Arena arena;
-  const std::vector<std::byte> bytes =
-      Encode(MakeSnapshot(11, RecordFiller::Chains::kSome, arena));
+  const std::vector<std::byte> bytes = Encode(MakeSnapshot(11, RecordFiller::Chains::kSome, arena));
   for (size_t length = 0; length < bytes.size(); length += length < 600 ? 1 : 56) {
     const std::vector<std::byte> cut(bytes.begin(), bytes.begin() + length);
     Arena decoded_arena;
@@ -125,8 +124,7 @@ TEST(Snapshot, EveryPrefixIsRefused) {
 
 TEST(Snapshot, CorruptWordsAreHarmless) {
   Arena arena;
-  const std::vector<std::byte> bytes =
-      Encode(MakeSnapshot(12, RecordFiller::Chains::kSome, arena));
+  const std::vector<std::byte> bytes = Encode(MakeSnapshot(12, RecordFiller::Chains::kSome, arena));
   for (size_t offset = 0; offset + 8 <= bytes.size(); offset += 8) {
     for (const uint64_t lie : {uint64_t{0}, ~uint64_t{0}, uint64_t{33}, kPresent | 40}) {
       std::vector<std::byte> corrupt = bytes;

@@ -36,9 +36,8 @@ TEST(ObjectTable, IdsOfAnotherTypeAreInvalid) {
   EXPECT_EQ(table.Resolve(HandleType::kImage, Buffer(0), &handle), Resolution::kInvalid);
   EXPECT_EQ(table.Resolve(HandleType::kNone, Buffer(0), &handle), Resolution::kInvalid);
   EXPECT_EQ(table.Resolve(HandleType::kBuffer, ~ObjectId{0}, &handle), Resolution::kInvalid);
-  EXPECT_EQ(
-      table.Resolve(HandleType::kBuffer, Buffer(proto::kMaxObjectIndex), &handle),
-      Resolution::kInvalid);
+  EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(proto::kMaxObjectIndex), &handle),
+            Resolution::kInvalid);
 }
 
 TEST(ObjectTable, DeadAndUnknownIdsAreOnlyUnavailable) {

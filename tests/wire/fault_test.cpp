@@ -181,8 +181,8 @@ TEST_F(Faults, ALinkThatHoldsLittle) {
   RunScript(faults, faults);
 }
 
-// A damaged length leaves both sides waiting for the rest, and damaged progress never comes: that is
-// what the bytes say. So that the test ends, the link breaks some bytes or some time after.
+// A damaged length leaves both sides waiting for the rest, and damaged progress never comes: that
+// is what the bytes say. So that the test ends, the link breaks some bytes or some time after.
 
 TEST_F(Faults, AnswersThatArriveDamaged) {
   const uint64_t welcome = SetUpBytes(false);

@@ -140,8 +140,8 @@ TEST_F(Memory, UncoherentMemoryIsFlushedByRange) {
   EXPECT_EQ(mock_.Memory(0)[191], std::byte{0x11});
   EXPECT_EQ(mock_.Memory(0)[192], std::byte{0});
   EXPECT_THAT(mock_.Names(), Contains("vkFlushMappedMemoryRanges")) << "on the real memory, too";
-  const VkMappedMemoryRange whole{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memories_[0], 1024,
-                                  VK_WHOLE_SIZE};
+  const VkMappedMemoryRange whole{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memories_[0],
+                                  1024, VK_WHOLE_SIZE};
   ASSERT_EQ(vk::vkFlushMappedMemoryRanges(device_, 1, &whole), VK_SUCCESS);
   Sync();
   EXPECT_EQ(mock_.Memory(0)[4095], std::byte{0x11});

@@ -21,14 +21,9 @@ TEST_F(Objects, Buffer) {
   const uint32_t families[] = {0, 1};
   const VkBufferUsageFlags2CreateInfo usage{VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO,
                                             nullptr, VK_BUFFER_USAGE_2_STORAGE_BUFFER_BIT};
-  const VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-                                &usage,
-                                0,
-                                4096,
-                                VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
-                                VK_SHARING_MODE_CONCURRENT,
-                                2,
-                                families};
+  const VkBufferCreateInfo info{
+      VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, &usage, 0,       4096, VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
+      VK_SHARING_MODE_CONCURRENT,           2,      families};
   VkBuffer buffer = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateBuffer(device_, &info, nullptr, &buffer), VK_SUCCESS);
   const auto& args = Arguments<proto::Args_vkCreateBuffer>("vkCreateBuffer");
@@ -104,10 +99,9 @@ TEST_F(Objects, ImageAndView) {
   vk::vkDestroyImageView(device_, view, nullptr);
   vk::vkDestroyImage(device_, image, nullptr);
   vk::vkFreeMemory(device_, memory, nullptr);
-  EXPECT_THAT(Calls(),
-              ElementsAre("vkCreateImage", "vkGetImageMemoryRequirements2", "vkAllocateMemory",
-                          "vkBindImageMemory2", "vkCreateImageView", "vkDestroyImageView",
-                          "vkDestroyImage", "vkFreeMemory"));
+  EXPECT_THAT(Calls(), ElementsAre("vkCreateImage", "vkGetImageMemoryRequirements2",
+                                   "vkAllocateMemory", "vkBindImageMemory2", "vkCreateImageView",
+                                   "vkDestroyImageView", "vkDestroyImage", "vkFreeMemory"));
 }
 
 TEST_F(Objects, DescriptorSets) {
@@ -119,8 +113,8 @@ TEST_F(Objects, DescriptorSets) {
   VkDescriptorSetLayout layout = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateDescriptorSetLayout(device_, &layout_info, nullptr, &layout), VK_SUCCESS);
   const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 8};
-  const VkDescriptorPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr,
-                                             0, 4, 1, &size};
+  const VkDescriptorPoolCreateInfo pool_info{
+      VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, 4, 1, &size};
   VkDescriptorPool pool = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateDescriptorPool(device_, &pool_info, nullptr, &pool), VK_SUCCESS);
   const VkDescriptorSetLayout layouts[] = {layout, layout};
@@ -162,8 +156,8 @@ TEST_F(Objects, Pipelines) {
   VkShaderModule module = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateShaderModule(device_, &module_info, nullptr, &module), VK_SUCCESS);
   const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, 16};
-  const VkPipelineLayoutCreateInfo layout_info{VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
-                                               nullptr, 0, 0, nullptr, 1, &range};
+  const VkPipelineLayoutCreateInfo layout_info{
+      VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, nullptr, 0, 0, nullptr, 1, &range};
   VkPipelineLayout layout = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreatePipelineLayout(device_, &layout_info, nullptr, &layout), VK_SUCCESS);
   const VkSpecializationMapEntry entry{3, 0, 4};
@@ -180,8 +174,7 @@ TEST_F(Objects, Pipelines) {
   const VkComputePipelineCreateInfo infos[] = {info, info};
   ASSERT_EQ(vk::vkCreateComputePipelines(device_, VK_NULL_HANDLE, 2, infos, nullptr, pipelines),
             VK_SUCCESS);
-  const auto& args =
-      Arguments<proto::Args_vkCreateComputePipelines>("vkCreateComputePipelines");
+  const auto& args = Arguments<proto::Args_vkCreateComputePipelines>("vkCreateComputePipelines");
   EXPECT_STREQ(args.pCreateInfos[1].stage.pName, "main");
   uint32_t value = 0;
   std::memcpy(&value, args.pCreateInfos[1].stage.pSpecializationInfo->pData, 4);
@@ -238,13 +231,18 @@ TEST_F(Objects, RenderPassAndFramebuffer) {
   VkSubpassDescription subpass{};
   subpass.colorAttachmentCount = 1;
   subpass.pColorAttachments = &color;
-  const VkRenderPassCreateInfo info{VK_STRUCTURE_TYPE_RENDER_PASS_CREATE_INFO, nullptr, 0, 1,
-                                    &attachment, 1, &subpass};
+  const VkRenderPassCreateInfo info{
+      VK_STRUCTURE_TYPE_RENDER_PASS_CREATE_INFO, nullptr, 0, 1, &attachment, 1, &subpass};
   VkRenderPass pass = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateRenderPass(device_, &info, nullptr, &pass), VK_SUCCESS);
   const VkFramebufferAttachmentImageInfo image_info{
-      VK_STRUCTURE_TYPE_FRAMEBUFFER_ATTACHMENT_IMAGE_INFO, nullptr, 0,
-      VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT, 8, 8, 1};
+      VK_STRUCTURE_TYPE_FRAMEBUFFER_ATTACHMENT_IMAGE_INFO,
+      nullptr,
+      0,
+      VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT,
+      8,
+      8,
+      1};
   const VkFramebufferAttachmentsCreateInfo attachments{
       VK_STRUCTURE_TYPE_FRAMEBUFFER_ATTACHMENTS_CREATE_INFO, nullptr, 1, &image_info};
   VkFramebufferCreateInfo framebuffer_info{VK_STRUCTURE_TYPE_FRAMEBUFFER_CREATE_INFO, &attachments,

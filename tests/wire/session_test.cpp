@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Instance, device and queues over the wire; what happens to objects that are not there.
-#include "tests/framework/wire_test.h"
-
 #include <chrono>
 #include <thread>
+
+#include "tests/framework/wire_test.h"
 
 namespace vesper::tests {
 namespace {
@@ -119,8 +119,8 @@ TEST_F(WireTest, APoisonedObjectSkipsItsUsersAndIsReportedLater) {
   EXPECT_EQ(vk::vkCreateSampler(device_, &info, nullptr, &sampler), VK_SUCCESS) << "it is posted";
   EXPECT_NE(sampler, VK_NULL_HANDLE);
   // A layout that needs the sampler is poisoned in turn.
-  const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_SAMPLER, 1,
-                                             VK_SHADER_STAGE_ALL, &sampler};
+  const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_SAMPLER, 1, VK_SHADER_STAGE_ALL,
+                                             &sampler};
   const VkDescriptorSetLayoutCreateInfo layout_info{
       VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, nullptr, 0, 1, &binding};
   VkDescriptorSetLayout layout = VK_NULL_HANDLE;
@@ -142,8 +142,8 @@ TEST_F(WireTest, ACallThatNeedsAPoisonedObjectFails) {
   const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
   mock_.FailNext(number::vkCreateDescriptorPool, VK_ERROR_OUT_OF_DEVICE_MEMORY);
   const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 4};
-  const VkDescriptorPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr,
-                                             0, 4, 1, &size};
+  const VkDescriptorPoolCreateInfo pool_info{
+      VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, 4, 1, &size};
   VkDescriptorPool pool = VK_NULL_HANDLE;
   EXPECT_EQ(vk::vkCreateDescriptorPool(device_, &pool_info, nullptr, &pool), VK_SUCCESS);
   VkDescriptorSetLayout layout = VK_NULL_HANDLE;
@@ -200,7 +200,8 @@ TEST_F(WireTest, CallsAboutDeadObjectsHaveNoEffect) {
   const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
   VkCommandBuffer commands = Begin();
   vk::vkCmdFillBuffer(commands, buffer, 0, 64, 7);
-  vk::vkDestroyBuffer(device_, buffer, nullptr);  // overtakes the recording, which is sent at its end
+  vk::vkDestroyBuffer(device_, buffer,
+                      nullptr);  // overtakes the recording, which is sent at its end
   ASSERT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
   EXPECT_THAT(Calls(), ElementsAre("vkCreateBuffer", "vkAllocateCommandBuffers", "vkDestroyBuffer",
                                    "vkBeginCommandBuffer"));

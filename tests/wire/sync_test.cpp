@@ -83,8 +83,8 @@ TEST_F(Sync, TheHostAddsItsTimelineAndLeavesTheRest) {
   VkSemaphore binary = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateSemaphore(device_, &info, nullptr, &binary), VK_SUCCESS);
   const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_TRANSFER_BIT;
-  const VkSubmitInfo signal{VK_STRUCTURE_TYPE_SUBMIT_INFO, nullptr, 0, nullptr, nullptr, 0, nullptr,
-                            1, &binary};
+  const VkSubmitInfo signal{
+      VK_STRUCTURE_TYPE_SUBMIT_INFO, nullptr, 0, nullptr, nullptr, 0, nullptr, 1, &binary};
   const VkSubmitInfo wait{VK_STRUCTURE_TYPE_SUBMIT_INFO, nullptr, 1, &binary, &stage};
   const VkSubmitInfo both[] = {signal, wait};
   ASSERT_EQ(vk::vkQueueSubmit(queue_, 2, both, VK_NULL_HANDLE), VK_SUCCESS);
@@ -106,7 +106,7 @@ TEST_F(Sync, TimelinesFollowSubmissions) {
   EXPECT_EQ(Value(timeline), 3u);
   mock_.Hold(true);
   const VkSemaphoreSubmitInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, nullptr, timeline, 7,
-                                     VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, 0};
+                                     VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT,    0};
   VkSubmitInfo2 submit{VK_STRUCTURE_TYPE_SUBMIT_INFO_2};
   submit.signalSemaphoreInfoCount = 1;
   submit.pSignalSemaphoreInfos = &signal;
