@@ -94,8 +94,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkResetCommandPool(VkDevice device, VkCommandPool
       buffer->Clear();
     }
   }
-  const proto::Args_vkResetCommandPool args{device, commandPool, flags};
-  return PostResult(owner, proto::command_number::vkResetCommandPool, &args, kDeviceMemory);
+  proto::Args_vkResetCommandPool args{device, commandPool, flags};
+  return PostResult(owner, proto::command_number::vkResetCommandPool, &args, &args.ret,
+                    kDeviceMemory);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL
@@ -109,10 +110,11 @@ vkAllocateCommandBuffers(VkDevice device, const VkCommandBufferAllocateInfo* pAl
   if (owner.IsLost() || pool == nullptr) {
     return VK_ERROR_OUT_OF_DEVICE_MEMORY;
   }
-  if (const VkResult pending = session.TakePendingError(kHostMemory | kDeviceMemory)) {
+  if (const VkResult pending = owner.TakePendingError(kHostMemory | kDeviceMemory)) {
     return pending;
   }
   std::vector<uint64_t> ids(count);
+  pool->buffers.reserve(pool->buffers.size() + count);
   uint32_t made = 0;
   for (; made < count; ++made) {
     ids[made] = session.store().Allocate(proto::HandleType::kCommandBuffer);
@@ -185,9 +187,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkResetCommandBuffer(VkCommandBuffer commandBuffe
                                                     VkCommandBufferResetFlags flags) {
   CommandBuffer& buffer = CommandBuffer::From(commandBuffer);
   buffer.Clear();
-  const proto::Args_vkResetCommandBuffer args{commandBuffer, flags};
+  proto::Args_vkResetCommandBuffer args{commandBuffer, flags};
   return PostResult(buffer.pool().device, proto::command_number::vkResetCommandBuffer, &args,
-                    kDeviceMemory);
+                    &args.ret, kDeviceMemory);
 }
 
 // -- draws whose parameters lie in the program's own records ------------------------------------

@@ -41,6 +41,8 @@ class CommandBuffer : public Dispatchable {
     complete_ = proto::FinishCommand(stream_, header) && complete_;
   }
 
+  /// What is being recorded can't be completed.
+  void Fail() { complete_ = false; }
   void Clear();
   /// Sends what was recorded; false if some of it was lost for want of memory.
   bool Send();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
@@ -35,19 +36,44 @@ Device::~Device() {
   }
 }
 
-void Device::MakeQueues(const VkDeviceCreateInfo& create_info) {
+VkResult Device::TakePendingError(uint32_t reportable) {
+  std::atomic<uint32_t>& pending = state_->pending_errors;
+  if (pending.load(std::memory_order_relaxed) == 0) {
+    return VK_SUCCESS;
+  }
+  for (const VkResult error :
+       {VK_ERROR_DEVICE_LOST, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY}) {
+    const VkResult result = Reportable(error, reportable);
+    const uint32_t bit = ErrorBit(error);
+    if (result != VK_SUCCESS && (pending.fetch_and(~bit) & bit) != 0) {
+      return result;
+    }
+  }
+  return VK_SUCCESS;
+}
+
+bool Device::MakeQueues(const VkDeviceCreateInfo& create_info) {
   for (uint32_t i = 0; i < create_info.queueCreateInfoCount; ++i) {
     const VkDeviceQueueCreateInfo& info = create_info.pQueueCreateInfos[i];
     for (uint32_t index = 0; index < info.queueCount; ++index) {
       const proto::ObjectId queue_id = session_.store().Allocate(proto::HandleType::kQueue);
-      queues_.push_back(
-          std::make_unique<Queue>(queue_id, *this, info.queueFamilyIndex, index, info.flags));
+      if (queue_id == 0) {
+        return false;
+      }
+      try {
+        queues_.push_back(
+            std::make_unique<Queue>(queue_id, *this, info.queueFamilyIndex, index, info.flags));
+      } catch (const std::bad_alloc&) {
+        session_.store().Free(queue_id);
+        return false;
+      }
       session_.AddQueue(queue_id, queues_.back()->progress());
       const proto::Args_vesperGetQueue args{handle(), info.flags, info.queueFamilyIndex, index,
                                             queue_id};
       session_.Post(proto::command_number::vesperGetQueue, &args);
     }
   }
+  return true;
 }
 
 Queue* Device::FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags) {
@@ -102,13 +128,14 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
   create_info.enabledLayerCount = 0;
   create_info.ppEnabledLayerNames = nullptr;
 
+  constexpr uint32_t kErrors = kHostMemory | kDeviceMemory | kInitialization;
   proto::ObjectId id = 0;
   VkDevice wire_handle = VK_NULL_HANDLE;
   proto::Args_vkCreateDevice args{physicalDevice, &create_info, nullptr, &wire_handle};
   const VkResult result = CreateObjects(
-      session, session.IsLost(), Send::kCall, proto::command_number::vkCreateDevice, &args,
-      &args.ret, proto::HandleType::kDevice, reinterpret_cast<uint64_t*>(&wire_handle), 1,
-      kHostMemory | kDeviceMemory | kInitialization);
+      session, session.IsLost() ? LostResult(kErrors) : VK_SUCCESS, Send::kCall,
+      proto::command_number::vkCreateDevice, &args, &args.ret, proto::HandleType::kDevice,
+      reinterpret_cast<uint64_t*>(&wire_handle), 1, kErrors);
   if (result != VK_SUCCESS) {
     return result;
   }
@@ -124,7 +151,16 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
     session.store().Free(id);
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
-  device->MakeQueues(*pCreateInfo);
+  bool has_queues = false;
+  try {
+    has_queues = device->MakeQueues(*pCreateInfo);
+  } catch (const std::bad_alloc&) {
+    // What there is of the device goes.
+  }
+  if (!has_queues) {
+    vkDestroyDevice(device->handle(), pAllocator);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
   *pDevice = device->handle();
   return VK_SUCCESS;
 }

@@ -30,10 +30,13 @@ class Device : public Dispatchable {
   Session& session() { return session_; }
   const Allocator& allocator() const { return allocator_; }
   bool IsLost() const { return state_->lost.load(std::memory_order_acquire) || session_.IsLost(); }
+  /// A failure of a posted command that no call has reported yet and that `reportable` (ErrorMask)
+  /// accepts; VK_SUCCESS if there is none. Any thread.
+  VkResult TakePendingError(uint32_t reportable);
   bool IsExtensionEnabled(uint16_t index) const { return enabled_extensions_[index]; }
 
-  /// Makes the queues known to guest and host.
-  void MakeQueues(const VkDeviceCreateInfo& create_info);
+  /// Makes the queues known to guest and host; false if memory is out, which may also be thrown.
+  bool MakeQueues(const VkDeviceCreateInfo& create_info);
   Queue* FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags);
   const std::vector<std::unique_ptr<Queue>>& queues() const { return queues_; }
 

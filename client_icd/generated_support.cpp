@@ -2,9 +2,23 @@
 #include "client_icd/generated_support.h"
 
 #include <algorithm>
-#include <vector>
+#include <memory>
+#include <new>
 
 namespace vesper::client {
+
+uint32_t ErrorBit(VkResult error) {
+  switch (error) {
+    case VK_SUCCESS:
+      return 0;
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+      return kHostMemory;
+    case VK_ERROR_DEVICE_LOST:
+      return kDeviceLost;
+    default:
+      return kDeviceMemory;
+  }
+}
 
 VkResult Reportable(VkResult error, uint32_t allowed) {
   switch (error) {
@@ -42,11 +56,10 @@ VkResult LostResult(uint32_t allowed) {
   return (allowed & kHostMemory) != 0 ? VK_ERROR_OUT_OF_HOST_MEMORY : VK_SUCCESS;
 }
 
-VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, void* args,
+VkResult CreateObjects(Session& session, VkResult status, Send send, uint16_t number, void* args,
                        const VkResult* result, proto::HandleType type, uint64_t* handles,
                        uint64_t count, uint32_t errors) {
   ObjectStore& store = session.store();
-  VkResult status = lost ? LostResult(errors) : session.TakePendingError(errors);
   uint64_t given = 0;
   for (; status == VK_SUCCESS && given < count; ++given) {
     handles[given] = store.Allocate(type);
@@ -59,7 +72,15 @@ VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, 
     session.Post(number, args);
     return VK_SUCCESS;
   }
-  const std::vector<uint64_t> ids(handles, handles + given);
+  const std::unique_ptr<uint64_t[]> ids(new (std::nothrow) uint64_t[given]);
+  if (ids == nullptr) {
+    for (uint64_t i = 0; i < given; ++i) {
+      store.Free(handles[i]);
+    }
+    std::fill_n(handles, count, 0);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  std::copy_n(handles, given, ids.get());
   if (status == VK_SUCCESS) {
     if (session.Call(number, args)) {
       status = *result;
@@ -72,7 +93,7 @@ VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, 
   }
   bool made_all = true;
   // The reply holds each object's id, or 0 for one that was not made.
-  for (uint64_t i = 0; i < ids.size(); ++i) {
+  for (uint64_t i = 0; i < given; ++i) {
     if (handles[i] != ids[i]) {
       handles[i] = 0;
       store.Free(ids[i]);

@@ -23,13 +23,18 @@ enum ErrorMask : uint32_t {
 
 enum class Send { kPost, kCall };
 
+/// The mask bit under which a failure is kept until a call can report it: codes without a bit of
+/// their own count as kDeviceMemory.
+uint32_t ErrorBit(VkResult error);
+
 /// `error` if the mask allows it, else the nearest code that it allows, else VK_SUCCESS.
 VkResult Reportable(VkResult error, uint32_t allowed);
 
 /// What a command returns once the session or device is lost (Vulkan 1.4, "Lost Device").
 VkResult LostResult(uint32_t allowed);
 
-// The owner is a Device, Queue or PhysicalDevice: it has session() and IsLost().
+// The owner is a Device, Queue or PhysicalDevice: it has session() and IsLost(), and, where
+// commands are posted, TakePendingError().
 
 template <typename Owner>
 VkResult CallResult(Owner& owner, uint16_t number, void* args, const VkResult* result,
@@ -41,28 +46,34 @@ VkResult CallResult(Owner& owner, uint16_t number, void* args, const VkResult* r
 }
 
 template <typename Owner>
-VkResult PostResult(Owner& owner, uint16_t number, const void* args, uint32_t errors) {
+VkResult PostResult(Owner& owner, uint16_t number, void* args, const VkResult* result,
+                    uint32_t errors) {
   if (owner.IsLost()) {
     return LostResult(errors);
   }
-  if (const VkResult pending = owner.session().TakePendingError(errors)) {
+  if (const VkResult pending = owner.TakePendingError(errors)) {
     return pending;
+  }
+  if (owner.session().IsSync()) {
+    return CallResult(owner, number, args, result, errors);
   }
   owner.session().Post(number, args);
   return VK_SUCCESS;
 }
 
 /// Gives ids to `count` new objects, sends the command, and takes back the ids of those that the
-/// host could not make. Every handle that was not made is VK_NULL_HANDLE afterwards.
-VkResult CreateObjects(Session& session, bool lost, Send send, uint16_t number, void* args,
+/// host could not make. Every handle that was not made is VK_NULL_HANDLE afterwards. Nothing is
+/// sent if `status` is a failure already: it is returned.
+VkResult CreateObjects(Session& session, VkResult status, Send send, uint16_t number, void* args,
                        const VkResult* result, proto::HandleType type, uint64_t* handles,
                        uint64_t count, uint32_t errors);
 
 template <typename Owner>
 VkResult CreateObjects(Owner& owner, Send send, uint16_t number, void* args, const VkResult* result,
                        proto::HandleType type, uint64_t* handles, uint64_t count, uint32_t errors) {
-  return CreateObjects(owner.session(), owner.IsLost(), send, number, args, result, type, handles,
-                       count, errors);
+  const VkResult status = owner.IsLost() ? LostResult(errors) : owner.TakePendingError(errors);
+  return CreateObjects(owner.session(), status, send, number, args, result, type, handles, count,
+                       errors);
 }
 
 template <typename Owner, typename Handle>

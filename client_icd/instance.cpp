@@ -120,7 +120,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateInstance(const VkInstanceCreateInfo* pCre
                                                 const VkAllocationCallbacks* pAllocator,
                                                 VkInstance* pInstance) {
   *pInstance = VK_NULL_HANDLE;
-  // Threads and memory may be refused by the system; nothing may be thrown through the C ABI.
+  // The one place where a thread is started, so the one where more than memory may be refused.
   try {
     return ConnectAndCreate(pCreateInfo, pAllocator, pInstance);
   } catch (const std::bad_alloc&) {

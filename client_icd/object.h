@@ -71,7 +71,15 @@ class Allocator {
     void* memory =
         custom_ ? callbacks_.pfnAllocation(callbacks_.pUserData, sizeof(T), alignof(T), scope)
                 : ::operator new(sizeof(T), std::align_val_t{alignof(T)}, std::nothrow);
-    return memory == nullptr ? nullptr : new (memory) T(std::forward<Arguments>(arguments)...);
+    if (memory == nullptr) {
+      return nullptr;
+    }
+    try {
+      return new (memory) T(std::forward<Arguments>(arguments)...);
+    } catch (const std::bad_alloc&) {
+      Free<T>(memory);
+      return nullptr;
+    }
   }
 
   template <typename T>
@@ -80,14 +88,19 @@ class Allocator {
       return;
     }
     object->~T();
-    if (custom_) {
-      callbacks_.pfnFree(callbacks_.pUserData, object);
-    } else {
-      ::operator delete(static_cast<void*>(object), std::align_val_t{alignof(T)});
-    }
+    Free<T>(object);
   }
 
  private:
+  template <typename T>
+  void Free(void* memory) const {
+    if (custom_) {
+      callbacks_.pfnFree(callbacks_.pUserData, memory);
+    } else {
+      ::operator delete(memory, std::align_val_t{alignof(T)});
+    }
+  }
+
   VkAllocationCallbacks callbacks_{};
   bool custom_ = false;
 };

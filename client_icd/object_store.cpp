@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_icd/object_store.h"
 
+#include <new>
+
 #include "proto/limits.h"
 
 namespace vesper::client {
@@ -17,7 +19,13 @@ proto::ObjectId ObjectStore::Allocate(proto::HandleType type, void* state) {
       return 0;
     }
     index = static_cast<uint32_t>(table.slots.size());
-    table.slots.emplace_back();
+    try {
+      table.slots.emplace_back();
+      table.free.reserve(table.slots.capacity());  // so that Free never needs memory
+    } catch (const std::bad_alloc&) {
+      table.slots.resize(index);
+      return 0;
+    }
   }
   Slot& slot = table.slots[index];
   ++slot.generation;

@@ -32,6 +32,9 @@ struct QueueProgress {
 
 struct DeviceState {
   std::atomic<bool> lost{false};
+  /// What posted commands have failed with and no call has reported yet: a set of ErrorMask bits,
+  /// so that nothing is dropped however many commands fail.
+  std::atomic<uint32_t> pending_errors{0};
 };
 
 }  // namespace vesper::client

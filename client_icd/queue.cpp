@@ -79,7 +79,7 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
   if (device.IsLost()) {
     return VK_ERROR_DEVICE_LOST;
   }
-  if (const VkResult pending = session.TakePendingError(kErrors)) {
+  if (const VkResult pending = device.TakePendingError(kErrors)) {
     return pending;
   }
   {
@@ -106,6 +106,9 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
 
 Session& Queue::session() { return device_.session(); }
 bool Queue::IsLost() { return device_.IsLost(); }
+VkResult Queue::TakePendingError(uint32_t reportable) {
+  return device_.TakePendingError(reportable);
+}
 void Queue::ReleaseMemory() { device_.ReleaseMemory(); }
 
 namespace entry {

@@ -28,6 +28,7 @@ class Queue : public Dispatchable {
   Device& device() { return device_; }
   Session& session();
   bool IsLost();
+  VkResult TakePendingError(uint32_t reportable);
   /// Device::ReleaseMemory of the queue's device.
   void ReleaseMemory();
   uint32_t family() const { return family_; }

@@ -27,14 +27,16 @@ VkResult Create(VkDevice device, const CreateInfo* info, const VkAllocationCallb
   Device& owner = Device::From(device);
   const Allocator allocator(callbacks, owner.allocator());
   *handle = VK_NULL_HANDLE;
+  std::vector<RenderPass::Subpass> subpasses;
+  for (uint32_t i = 0; i < info->subpassCount; ++i) {
+    subpasses.push_back(UsesOf(info->pSubpasses[i]));
+  }
   auto* render_pass = allocator.New<RenderPass>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
   if (render_pass == nullptr) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
   render_pass->allocator = allocator;
-  for (uint32_t i = 0; i < info->subpassCount; ++i) {
-    render_pass->subpasses.push_back(UsesOf(info->pSubpasses[i]));
-  }
+  render_pass->subpasses = std::move(subpasses);
   Args args{device, info, nullptr, handle};
   const VkResult result =
       CreateObjects(owner, Send::kPost, number, &args, &args.ret, proto::HandleType::kRenderPass,

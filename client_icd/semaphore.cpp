@@ -113,9 +113,9 @@ namespace written {
 VKAPI_ATTR VkResult VKAPI_CALL vkSignalSemaphore(VkDevice device,
                                                  const VkSemaphoreSignalInfo* pSignalInfo) {
   Device& owner = Device::From(device);
-  const proto::Args_vkSignalSemaphore args{device, pSignalInfo};
-  const VkResult result =
-      PostResult(owner, proto::command_number::vkSignalSemaphore, &args, kErrors & ~kDeviceLost);
+  proto::Args_vkSignalSemaphore args{device, pSignalInfo};
+  const VkResult result = PostResult(owner, proto::command_number::vkSignalSemaphore, &args,
+                                     &args.ret, kErrors & ~kDeviceLost);
   owner.session().Flush();
   if (result == VK_SUCCESS) {
     const std::lock_guard lock(owner.session().progress_mutex());

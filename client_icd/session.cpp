@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
+#include <utility>
 
 #include "client_icd/generated_support.h"
 #include "client_icd/object.h"
@@ -60,7 +62,10 @@ class SetupDeadline {
 
 }  // namespace
 
+/// Lies on the stack of the thread that waits for it, so that calling needs no memory.
 struct Session::PendingCall {
+  uint64_t serial = 0;
+  PendingCall* next = nullptr;
   const proto::Record* record = nullptr;
   void* args = nullptr;
   bool done = false;
@@ -241,30 +246,43 @@ bool Session::Call(uint16_t number, void* args) {
   PendingCall call;
   call.record = proto::CommandRecord(number);
   call.args = args;
-  uint64_t serial = 0;
   {
     const std::lock_guard lock(stream_mutex_);
     CutBatch();
-    serial = next_serial_++;
+    call.serial = next_serial_++;
     {
       const std::lock_guard calls_lock(calls_mutex_);
-      calls_.emplace(serial, &call);
+      call.next = std::exchange(calls_, &call);
     }
-    const size_t header = proto::BeginCommand(batch_, number, proto::kWantsReply, serial);
+    const size_t header = proto::BeginCommand(batch_, number, proto::kWantsReply, call.serial);
     proto::Encoder(batch_, known_structs_, IdOfHandle).Request(*call.record, args);
     if (!proto::FinishCommand(batch_, header)) {
-      const std::lock_guard calls_lock(calls_mutex_);
-      calls_.erase(serial);
+      {
+        const std::lock_guard calls_lock(calls_mutex_);
+        TakeCall(call.serial);
+      }
+      if (batch_.Failed()) {
+        Lose("memory is out");  // the batch holds what others have posted, too
+      }
       return false;
     }
   }
   Flush();
   std::unique_lock lock(calls_mutex_);
-  if (lost_.load(std::memory_order_acquire) && calls_.erase(serial) != 0) {
+  if (lost_.load(std::memory_order_acquire) && TakeCall(call.serial) != nullptr) {
     return false;
   }
   call.changed.wait(lock, [&call] { return call.done; });
   return call.ok;
+}
+
+Session::PendingCall* Session::TakeCall(uint64_t serial) {
+  for (PendingCall** place = &calls_; *place != nullptr; place = &(*place)->next) {
+    if ((*place)->serial == serial) {
+      return std::exchange(*place, (*place)->next);
+    }
+  }
+  return nullptr;
 }
 
 void Session::Flush() {
@@ -284,8 +302,12 @@ void Session::Flush() {
     queued_.store(0, std::memory_order_relaxed);
   }
   const std::span<const std::byte> parts[] = {sending_.Bytes()};
-  if (!connection_->Write(parts)) {
-    Lose("the connection broke: " + connection_->Error());
+  try {
+    if (!connection_->Write(parts)) {
+      Lose("the connection broke: " + connection_->Error());
+    }
+  } catch (const std::bad_alloc&) {
+    Lose("memory is out");  // nobody knows how much was written
   }
   sending_.Shrink(8u << 20);
 }
@@ -294,28 +316,32 @@ void Session::Flush() {
 
 void Session::ReadLoop() {
   std::string reason;
-  for (bool going = true; going;) {
+  try {
+    reason = ReadUntilTheEnd();
+  } catch (const std::bad_alloc&) {
+    reason = "memory is out";
+  }
+  Lose(reason);
+}
+
+std::string Session::ReadUntilTheEnd() {
+  while (true) {
     const std::span<std::byte> space = splitter_.BeginReceive();
     const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
     if (bytes == 0) {
-      reason =
-          connection_->Error().empty() ? "the server closed the connection" : connection_->Error();
-      break;
+      return connection_->Error().empty() ? "the server closed the connection"
+                                          : connection_->Error();
     }
     splitter_.EndReceive(bytes);
     while (std::optional<proto::Frame> frame = splitter_.Next()) {
       if (!HandleFrame(*frame)) {
-        reason = "the server sent something malformed, or said goodbye";
-        going = false;
-        break;
+        return "the server sent something malformed, or said goodbye";
       }
     }
     if (splitter_.Failed()) {
-      reason = splitter_.Error();
-      break;
+      return splitter_.Error();
     }
   }
-  Lose(reason);
 }
 
 bool Session::HandleFrame(const proto::Frame& frame) {
@@ -337,12 +363,10 @@ bool Session::HandleReply(const proto::Command& command) {
   PendingCall* call = nullptr;
   {
     const std::lock_guard lock(calls_mutex_);
-    const auto found = calls_.find(command.serial);
-    if (found == calls_.end()) {
-      return false;
-    }
-    call = found->second;
-    calls_.erase(found);
+    call = TakeCall(command.serial);
+  }
+  if (call == nullptr) {
+    return false;
   }
   // The caller sleeps until `done`, so its memory stays where it is.
   proto::Reader reader(command.body);
@@ -387,16 +411,17 @@ bool Session::HandlePush(const proto::Command& command) {
       return HandlePushMemory(raw);
     case number::vesperPoisoned: {
       const auto& poisoned = *static_cast<const proto::Args_vesperPoisoned*>(raw);
-      int32_t none = VK_SUCCESS;
-      pending_error_.compare_exchange_strong(none, poisoned.result);
+      const std::lock_guard lock(objects_mutex_);
+      if (const auto found = devices_.find(poisoned.device); found != devices_.end()) {
+        found->second->pending_errors.fetch_or(ErrorBit(poisoned.result));
+      }
       return true;
     }
     case number::vesperDeviceLost: {
       const auto& device_lost = *static_cast<const proto::Args_vesperDeviceLost*>(raw);
       {
         const std::lock_guard lock(objects_mutex_);
-        const auto found = devices_.find(device_lost.device);
-        if (found != devices_.end()) {
+        if (const auto found = devices_.find(device_lost.device); found != devices_.end()) {
           found->second->lost.store(true, std::memory_order_release);
         }
       }
@@ -446,21 +471,21 @@ void Session::HandleProgress(proto::ObjectId queue_id, uint64_t value) {
   NotifyProgress();
 }
 
-void Session::Lose(const std::string& reason) {
+void Session::Lose(std::string_view reason) {
   if (lost_.exchange(true)) {
     return;
   }
   if (environment_.debug_log) {
-    Say("the session ended: " + reason);
+    Say("the session ended: " + std::string(reason));
   }
   connection_->Shutdown();
   {
     const std::lock_guard lock(calls_mutex_);
-    for (auto& [serial, call] : calls_) {
+    while (PendingCall* call = calls_) {
+      calls_ = call->next;
       call->done = true;
       call->changed.notify_one();
     }
-    calls_.clear();
   }
   const std::lock_guard lock(progress_mutex_);
   NotifyProgress();
@@ -512,18 +537,6 @@ void Session::AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device)
 void Session::RemoveDevice(proto::ObjectId id) {
   const std::lock_guard lock(objects_mutex_);
   devices_.erase(id);
-}
-
-VkResult Session::TakePendingError(uint32_t reportable) {
-  int32_t pending = pending_error_.load(std::memory_order_relaxed);
-  if (pending == VK_SUCCESS) {
-    return VK_SUCCESS;
-  }
-  const VkResult result = Reportable(static_cast<VkResult>(pending), reportable);
-  if (result == VK_SUCCESS || !pending_error_.compare_exchange_strong(pending, VK_SUCCESS)) {
-    return VK_SUCCESS;
-  }
-  return result;
 }
 
 }  // namespace vesper::client

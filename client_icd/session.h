@@ -26,6 +26,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
@@ -75,6 +76,9 @@ class Session {
     return lost_.load(std::memory_order_acquire) || alive_in_this_process_->load() == 0;
   }
 
+  /// Ends the session for good. Any thread; takes calls_mutex_ and progress_mutex().
+  void Lose(std::string_view reason);
+
   /// VESPER_DEBUG=sync: whatever could be posted is called.
   bool IsSync() const { return environment_.debug_sync; }
 
@@ -100,12 +104,9 @@ class Session {
   void AddShadow(proto::ObjectId id, std::shared_ptr<Shadow> shadow);
   void RemoveShadow(proto::ObjectId id);
 
-  // Devices, to be told when they are lost.
+  // Devices, to be told of failures.
   void AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device);
   void RemoveDevice(proto::ObjectId id);
-
-  /// A failure of a posted command that no call has reported yet, if `reportable` accepts it.
-  VkResult TakePendingError(uint32_t reportable);
 
  private:
   struct PendingCall;
@@ -114,14 +115,16 @@ class Session {
 
   bool SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout, std::string* error);
   void ReadLoop();
+  std::string ReadUntilTheEnd();
   bool HandleFrame(const proto::Frame& frame);
   bool HandleReply(const proto::Command& command);
   bool HandlePush(const proto::Command& command);
   bool HandlePushMemory(const void* args);
   void HandleProgress(proto::ObjectId queue, uint64_t value);
+  /// Takes a call out of calls_; null if there is none. With calls_mutex_ held.
+  PendingCall* TakeCall(uint64_t serial);
   void BeginBatch();
   void CutBatch();
-  void Lose(const std::string& reason);
 
   std::unique_ptr<transport::Connection> connection_;
   const Environment environment_;
@@ -144,8 +147,8 @@ class Session {
       write_mutex_;  // sending_ and the connection's writing side; taken before stream_mutex_
   proto::Buffer sending_;
 
-  std::mutex calls_mutex_;  // calls_
-  std::unordered_map<uint64_t, PendingCall*> calls_;
+  std::mutex calls_mutex_;        // calls_
+  PendingCall* calls_ = nullptr;  // a list, as long as there are threads that wait
 
   std::mutex progress_mutex_;
   std::condition_variable progress_changed_;
@@ -155,7 +158,6 @@ class Session {
   std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> shadows_;
   std::unordered_map<proto::ObjectId, std::shared_ptr<DeviceState>> devices_;
 
-  std::atomic<int32_t> pending_error_{VK_SUCCESS};
   proto::FrameSplitter splitter_{proto::kMaxSetupBytes};
   std::thread reader_;  // keep last: it uses everything above
 };

@@ -29,6 +29,11 @@ def _length(length: Length) -> str:
     )
 
 
+def _is_generated(command: RemoteCommand) -> bool:
+    """True if the guest's entry point follows from the registry alone."""
+    return command.on_wire and not command.guest_custom and not command.own
+
+
 def _member(field: Field) -> str:
     """A parameter as a struct member: arrays become pointers, as they are in C."""
     text = field.declaration
@@ -159,7 +164,7 @@ class View:
             p.name for p in params
             if p.pointers == 1 and not p.is_const and any(p.name in o.lengths for o in params)
         ]  # fmt: skip
-        generated = command.on_wire and not command.guest_custom and not command.own
+        generated = _is_generated(command)
         if generated and command.kind == "record" and returns != "void":
             raise RegistryError(f"{command.name}: a recorded command that returns something")
         result_offset = 0
@@ -235,6 +240,7 @@ class View:
                     {
                         "name": name,
                         "target": command.name,
+                        "throws": not (_is_generated(command) and command.kind == "record"),
                         "level": levels[command.level],
                         "providers": [
                             f"proto::{p}" if isinstance(p, str) else p

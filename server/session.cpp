@@ -239,7 +239,8 @@ void Session::ReportFailure(const proto::Command&, VkResult result) {
     device->ReportLost(result);
     return;
   }
-  const proto::Args_vesperPoisoned args{decoder_.new_ids().empty() ? 0 : decoder_.new_ids().front(),
+  const proto::Args_vesperPoisoned args{device == nullptr ? 0 : device->id(),
+                                        decoder_.new_ids().empty() ? 0 : decoder_.new_ids().front(),
                                         result};
   outbox_.Push(number::vesperPoisoned, &args);
 }

@@ -32,7 +32,7 @@ VkResult WireTest::Connect(const transport::Faults& to_host, const transport::Fa
       VK_STRUCTURE_TYPE_APPLICATION_INFO, nullptr, "wire test", 1, "engine", 2, VK_API_VERSION_1_4};
   const VkInstanceCreateInfo info{VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, nullptr, 0, &application};
   const VkResult result =
-      client::CreateInstanceOn(std::move(guest), environment_, &info, nullptr, &instance_);
+      client::CreateInstanceOn(Wrap(std::move(guest)), environment_, &info, nullptr, &instance_);
   if (result == VK_SUCCESS) {
     uint32_t count = 1;
     vk::vkEnumeratePhysicalDevices(instance_, &count, &physical_device_);

@@ -35,6 +35,11 @@ class WireTest : public testing::Test {
 
   // Connects and makes an instance; with `faults`, whatever comes of it.
   VkResult Connect(const transport::Faults& to_host = {}, const transport::Faults& to_guest = {});
+  // What a test puts between the guest and the loopback.
+  virtual std::unique_ptr<transport::Connection> Wrap(
+      std::unique_ptr<transport::Connection> guest) {
+    return guest;
+  }
   // An instance, a device with two queues of family 0 and one of family 1, and a command pool.
   void Open();
   VkResult CreateDevice();
