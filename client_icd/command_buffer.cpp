@@ -114,7 +114,7 @@ vkAllocateCommandBuffers(VkDevice device, const VkCommandBufferAllocateInfo* pAl
     return pending;
   }
   std::vector<uint64_t> ids(count);
-  pool->buffers.reserve(pool->buffers.size() + count);
+  MakeRoom(pool->buffers, count);
   uint32_t made = 0;
   for (; made < count; ++made) {
     ids[made] = session.store().Allocate(proto::HandleType::kCommandBuffer);

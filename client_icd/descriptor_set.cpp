@@ -183,16 +183,18 @@ VKAPI_ATTR VkResult VKAPI_CALL
 vkAllocateDescriptorSets(VkDevice device, const VkDescriptorSetAllocateInfo* pAllocateInfo,
                          VkDescriptorSet* pDescriptorSets) {
   Device& owner = Device::From(device);
+  DescriptorPool* pool = FindPool(owner, pAllocateInfo->descriptorPool);
+  if (pool != nullptr) {
+    MakeRoom(pool->sets, pAllocateInfo->descriptorSetCount);
+  }
   proto::Args_vkAllocateDescriptorSets args{device, pAllocateInfo, pDescriptorSets};
   const VkResult result = CreateObjects(
       owner, Send::kCall, proto::command_number::vkAllocateDescriptorSets, &args, &args.ret,
       proto::HandleType::kDescriptorSet, reinterpret_cast<uint64_t*>(pDescriptorSets),
       pAllocateInfo->descriptorSetCount, kHostMemory | kDeviceMemory);
-  if (result == VK_SUCCESS) {
-    if (DescriptorPool* pool = FindPool(owner, pAllocateInfo->descriptorPool)) {
-      for (uint32_t i = 0; i < pAllocateInfo->descriptorSetCount; ++i) {
-        pool->sets.push_back(ToId(pDescriptorSets[i]));
-      }
+  if (result == VK_SUCCESS && pool != nullptr) {
+    for (uint32_t i = 0; i < pAllocateInfo->descriptorSetCount; ++i) {
+      pool->sets.push_back(ToId(pDescriptorSets[i]));
     }
   }
   return result;
@@ -225,15 +227,16 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDescriptorUpdateTemplate(
   Device& owner = Device::From(device);
   const Allocator allocator(pAllocator, owner.allocator());
   *pDescriptorUpdateTemplate = VK_NULL_HANDLE;
+  std::vector<VkDescriptorUpdateTemplateEntry> entries(
+      pCreateInfo->pDescriptorUpdateEntries,
+      pCreateInfo->pDescriptorUpdateEntries + pCreateInfo->descriptorUpdateEntryCount);
   auto* update = allocator.New<DescriptorUpdateTemplate>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
   if (update == nullptr) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
   update->allocator = allocator;
   update->bind_point = pCreateInfo->pipelineBindPoint;
-  update->entries.assign(
-      pCreateInfo->pDescriptorUpdateEntries,
-      pCreateInfo->pDescriptorUpdateEntries + pCreateInfo->descriptorUpdateEntryCount);
+  update->entries = std::move(entries);
   const proto::ObjectId id =
       owner.session().store().Allocate(proto::HandleType::kDescriptorUpdateTemplate, update);
   if (id == 0) {

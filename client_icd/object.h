@@ -9,10 +9,12 @@
 #include <vulkan/vk_icd.h>
 #include <vulkan/vulkan_core.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "proto/object_id.h"
 
@@ -49,6 +51,15 @@ uint64_t ToId(Handle handle) {
 template <typename Handle>
 Handle FromId(proto::ObjectId id) {
   return reinterpret_cast<Handle>(id);
+}
+
+/// Makes room for `count` more elements, so that adding them needs no memory. Grows as adding
+/// would.
+template <typename T>
+void MakeRoom(std::vector<T>& elements, size_t count) {
+  if (elements.capacity() - elements.size() < count) {
+    elements.reserve(std::max(2 * elements.capacity(), elements.size() + count));
+  }
 }
 
 /// The program's allocation callbacks, or none. Copied by objects that allocate for children.

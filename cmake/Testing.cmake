@@ -3,6 +3,14 @@
 include(GoogleTest)
 find_package(GTest REQUIRED)
 
+# What the thread sanitizer's stage builds: the programs of the tests with the label `threads`.
+add_custom_target(thread_tests)
+set(VESPER_SANITIZER_ENVIRONMENT "")
+if(VESPER_SANITIZE MATCHES "thread")
+  set(VESPER_SANITIZER_ENVIRONMENT
+    "TSAN_OPTIONS=second_deadlock_stack=1:suppressions=${PROJECT_SOURCE_DIR}/tests/thread_sanitizer.supp")
+endif()
+
 # vesper_add_test(NAME name SOURCES file... [LIBS target...] [LABELS label...] [TIMEOUT seconds]
 #                 [DEPENDS target...] [ENVIRONMENT VAR=value...])
 # A GoogleTest program; each of its cases becomes a test of CTest. TIMEOUT (60 s when not given) is
@@ -19,6 +27,10 @@ function(vesper_add_test)
   if(arg_DEPENDS)
     add_dependencies(${arg_NAME} ${arg_DEPENDS})
   endif()
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(thread_tests ${arg_NAME})
+  endif()
+  list(APPEND arg_ENVIRONMENT ${VESPER_SANITIZER_ENVIRONMENT})
   gtest_discover_tests(${arg_NAME}
     TEST_PREFIX "${arg_NAME}."
     NO_PRETTY_VALUES

@@ -35,10 +35,11 @@ class Buffer {
   /// written, except the padding.
   size_t Append(size_t bytes) {
     const size_t offset = size_;
-    const size_t padded = Align8(bytes);
-    if (padded > capacity_ - size_ && !Grow(padded)) {
-      return SIZE_MAX;
+    // Both are multiples of 8, so there is room for the padding too.
+    if (bytes > capacity_ - size_ && !Grow(bytes)) {
+      return size_;
     }
+    const size_t padded = Align8(bytes);
     if (padded != bytes) {
       std::memset(data_ + offset + padded - 8, 0, 8);
     }

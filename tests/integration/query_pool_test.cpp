@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Queries: occlusion, timestamps, pipeline statistics; results read by the host in all their
 // shapes, copied by the device, and reset from both sides.
+#include <gmock/gmock.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -223,9 +225,12 @@ TEST_F(QueryPoolTest, PartialResults) {
       vk.CmdEndQuery(commands, pool, 0);
     });
   });
-  // With PARTIAL the call succeeds although the second query has no final result.
-  const std::vector<uint64_t> values =
-      Results64(pool, 0, 2, VK_QUERY_RESULT_PARTIAL_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT, 2);
+  // The second query has not begun. Drivers differ in whether that is something partial.
+  std::vector<uint64_t> values(4, kUntouched);
+  EXPECT_THAT(vk.GetQueryPoolResults(device, pool, 0, 2, 32, values.data(), 16,
+                                     VK_QUERY_RESULT_PARTIAL_BIT | VK_QUERY_RESULT_64_BIT |
+                                         VK_QUERY_RESULT_WITH_AVAILABILITY_BIT),
+              testing::AnyOf(VK_SUCCESS, VK_NOT_READY));
   EXPECT_GT(values[0], 0u);
   EXPECT_NE(0u, values[1]);
   EXPECT_EQ(0u, values[2]);

@@ -164,6 +164,26 @@ TEST_F(OutOfMemory, CommandBuffers) {
       2);
 }
 
+TEST_F(OutOfMemory, DescriptorSets) {
+  const VkDescriptorPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr,
+                                             0, 8};
+  VkDescriptorPool pool = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateDescriptorPool(device_, &pool_info, nullptr, &pool), VK_SUCCESS);
+  const VkDescriptorSetLayoutCreateInfo layout_info{
+      VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
+  VkDescriptorSetLayout layout = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateDescriptorSetLayout(device_, &layout_info, nullptr, &layout), VK_SUCCESS);
+  const VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr,
+                                         pool, 1, &layout};
+  const auto allocate = GET(vkAllocateDescriptorSets);
+  EXPECT_GE(Refuse<VkDescriptorSet>(
+                [&](VkDescriptorSet* set) { return allocate(device_, &info, set); },
+                [&](VkDescriptorSet set) { vk::vkFreeDescriptorSets(device_, pool, 1, &set); }),
+            2);
+  vk::vkDestroyDescriptorSetLayout(device_, layout, nullptr);
+  vk::vkDestroyDescriptorPool(device_, pool, nullptr);
+}
+
 TEST_F(OutOfMemory, UpdateTemplates) {
   const VkDescriptorUpdateTemplateEntry entries[] = {
       {0, 0, 1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 0, 0}};
