@@ -31,8 +31,8 @@ class Buffer {
     return *this;
   }
 
-  /// Appends `bytes` bytes and the padding after them; returns the offset. The bytes are not yet
-  /// written, except the padding.
+  /// Appends `bytes` bytes and the padding after them; returns the offset, which means nothing once
+  /// Failed(). The bytes are not yet written, except the padding.
   size_t Append(size_t bytes) {
     const size_t offset = size_;
     // Both are multiples of 8, so there is room for the padding too.
