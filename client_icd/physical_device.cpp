@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "client_icd/chain.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/instance.h"
@@ -19,17 +20,6 @@ namespace {
 template <typename T>
 void CopyFromSnapshot(uint16_t record_index, const T* source, T* target) {
   proto::CopyStruct(proto::Records()[record_index], source, target);
-}
-
-template <typename T>
-const T* FindInChain(const void* next, VkStructureType type) {
-  for (auto* element = static_cast<const VkBaseInStructure*>(next); element != nullptr;
-       element = element->pNext) {
-    if (element->sType == type) {
-      return reinterpret_cast<const T*>(element);
-    }
-  }
-  return nullptr;
 }
 
 }  // namespace
