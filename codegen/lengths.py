@@ -55,10 +55,11 @@ def parse_length(text: str | None, by_name: dict[str, "Placed"], model: "Model")
     match = re.fullmatch(r"(\w+)->(\w+)", text)
     if match and match[1] in by_name:
         item = by_name[match[1]]
-        struct = model.registry.structs[item.field.type]
+        struct = model.registry.struct(item.field.type)
         _, _, placed = model.layout.struct(struct)
-        target = next(p for p in placed if p.field.name == match[2])
-        return Length("kPath", item.offset, inner=target.offset)
+        for target in placed:
+            if target.field.name == match[2]:
+                return Length("kPath", item.offset, inner=target.offset)
     match = re.fullmatch(r"(\d+)\s*\*\s*(\w+)", text)
     if match:
         return Length("kConstant", add=int(match[1]) * model.layout.constant(match[2]))

@@ -47,9 +47,12 @@ class Lock:
     def begin(self, header_version: int, update: bool) -> None:
         """To be called before anything is looked up."""
         self.update = update
-        self.strict = header_version == self.registry
+        self.strict = update or header_version == self.registry
         if update:
             self.registry = header_version
+
+    def names(self) -> set[str]:
+        return {name for _, name in self.entries}
 
     def knows_extension(self, name: str) -> bool:
         return self.update or ("extension", name) in self.entries

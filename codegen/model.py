@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from layout import Layout, Placed
 from lengths import Length, parse_length
 from lock import Lock
 from policy import Policy
+from policy_check import check_effects, check_names
 from registry import Command, Field, Provider, Registry, RegistryError, Struct
 
 
@@ -113,6 +114,10 @@ class Model:
         self.registry = registry
         self.policy = policy
         self.lock = lock
+        if lock.strict:
+            check_names(registry, policy)
+        else:
+            registry.keep_names(policy.names() | lock.names())
         self.layout = Layout(registry)
         self.records: dict[str, Record] = {}
         self.unions: dict[str, Union] = {}
@@ -120,6 +125,8 @@ class Model:
         self.extensions: list[Extension] = []
         self.left_out: dict[str, str] = {}
         self.handles: list[str] = []
+        # (table, key) of each rule in policy.toml that had an effect.
+        self.applied_rules: set[tuple[str, str]] = set()
         self._supported: dict[str, Provider] = {}
         self._type_providers: dict[str, list[str]] = {}
         self._command_providers: dict[str, list[str]] = {}
@@ -131,7 +138,8 @@ class Model:
         ]
         self._build_commands()
         self._build_chain_structs()
-        self._check_policy_used()
+        if lock.strict:
+            check_effects(self)
 
     # -- what is supported ------------------------------------------------------------------------
 
@@ -234,7 +242,11 @@ class Model:
             record = Record(alternative, name, size, [item], [])
             self.records[alternative] = record
             record.ops = self._ops(name, [item.field], [item], in_command=None)
-            union.cases += [UnionCase(value, alternative) for value in item.field.selection]
+            values = list(item.field.selection)
+            if alternative in self.policy.selections:
+                values += self.policy.selections[alternative]
+                self.applied_rules.add(("selections", alternative))
+            union.cases += [UnionCase(value, alternative) for value in values]
         return name
 
     def _is_plain_union(self, name: str) -> bool:
@@ -253,10 +265,10 @@ class Model:
             key = f"{owner}.{item.field.name}"
             if key in self.policy.conditional:
                 op.present = self.policy.conditional[key].when
-                self._used.add(("conditional", key))
+                self.applied_rules.add(("conditional", key))
             if key in self.policy.lenient:
                 op.flags.append("kLenient")
-                self._used.add(("lenient", key))
+                self.applied_rules.add(("lenient", key))
             op.required = self._is_required(owner, item.field, op, in_command)
             ops.append(op)
         return ops
@@ -269,19 +281,20 @@ class Model:
         if (f.optional and f.optional[0]) or f.type == "VkBaseOutStructure":
             return False
         if owner in self.policy.required_structs:
-            self._used.add(("required_structs", owner))
+            self.applied_rules.add(("required", owner))
             return True
         return in_command is not None and (op.length.kind == "kConstant" or op.kind == "kRecords")
-
-    _used: set[tuple[str, str]] = set()
 
     def _op(
         self, owner: str, item: Placed, by_name: dict[str, Placed], in_command: Command | None
     ) -> Op | None:
         reg, f = self.registry, item.field
         key = f"{owner}.{f.name}"
+        if key in self.policy.opaque:
+            self.applied_rules.add(("opaque", key))
+            return None
         if key in self.policy.dropped_members or f.type in self.policy.dropped_types:
-            self._used.add(("dropped", key))
+            self.applied_rules.add(("dropped.members", key))
             return Op("kDropped", f.name, item.offset)
         if f.type in reg.func_pointers:
             return Op("kDropped", f.name, item.offset)
@@ -332,7 +345,7 @@ class Model:
         lengths = list(f.lengths)
         if key in self.policy.lengths:
             lengths = [self.policy.lengths[key]]
-            self._used.add(("lengths", key))
+            self.applied_rules.add(("lengths", key))
         op = Op("", f.name, item.offset)
         op.direction = self._direction(owner, f, in_command, by_name)
         if f.dims:
@@ -349,7 +362,7 @@ class Model:
         if f.pointers == 2:
             if key in self.policy.nested_lengths:
                 array, member = self.policy.nested_lengths[key]
-                self._used.add(("nested", key))
+                self.applied_rules.add(("nested_length", key))
                 op.inner = self._sibling(by_name[array], member)
             elif len(lengths) > 1 and lengths[1] == "1":
                 op.inner = Length("kConstant", add=1)
@@ -380,7 +393,7 @@ class Model:
         return op
 
     def _sibling(self, array: Placed, member: str) -> Length:
-        struct = self.registry.structs[array.field.type]
+        struct = self.registry.struct(array.field.type)
         size, _, placed = self.layout.struct(struct)
         target = next(p for p in placed if p.field.name == member)
         return Length("kSibling", array.offset, inner=target.offset, add=size)
@@ -394,7 +407,7 @@ class Model:
             return "in"
         key = f"{owner}.{f.name}"
         if key in self.policy.inout:
-            self._used.add(("inout", key))
+            self.applied_rules.add(("inout", key))
             return "inout"
         is_length = any(
             f.name in other.field.lengths for other in by_name.values() if other.field is not f
@@ -453,13 +466,13 @@ class Model:
             )
 
     def _command_record(self, command: Command) -> Record:
-        fields = list(command.params)
+        fields = [self._typed(command.name, f) for f in command.params]
         if command.returns != "void":
             fields.append(Field("ret", command.returns, f"{command.returns} ret"))
         size, _, placed = self.layout.place(fields, as_parameters=True)
         record = Record(command.name, f"Args_{command.name}", size, placed, [], is_command=True)
         record.ops = self._ops(command.name, fields, placed, in_command=command)
-        creates = re.match(r"vk(Create|Allocate|Register)", command.name)
+        creates = re.match(r"(vk|vesper)(Create|Allocate|Register)", command.name)
         destroys = re.match(r"vk(Destroy|Free)(?!.*Lock)", command.name)
         for op in record.ops:
             if op.kind == "kHandles" and op.direction != "in":
@@ -471,6 +484,14 @@ class Model:
             handle_ops = [op for op in record.ops if op.kind in ("kHandle", "kHandles")]
             handle_ops[-1].flags.append("kConsumed")
         return record
+
+    def _typed(self, owner: str, f: Field) -> Field:
+        """The parameter with the type that the policy gives it, if the registry gives none."""
+        key = f"{owner}.{f.name}"
+        if key not in self.policy.untyped:
+            return f
+        self.applied_rules.add(("untyped", key))
+        return replace(f, type=self.policy.untyped[key])
 
     def _build_chain_structs(self) -> None:
         """Adds the structs that may extend what the commands use, until nothing new appears."""
@@ -494,25 +515,6 @@ class Model:
                 if any(e in self.records for e in extends):
                     self.record(struct.name)
                     changed = True
-
-    def _check_policy_used(self) -> None:
-        for rule in self.policy.classes:
-            unused = set(rule.commands) - rule.used
-            if unused:
-                raise RegistryError(f"policy.toml: no command fits {sorted(unused)}")
-        names = {command.name for command in self.commands}
-        for label, table in (("custom.guest", self.policy.custom_guest),
-                             ("custom.host", self.policy.custom_host),
-                             ("memory.release", self.policy.release),
-                             ("memory.observe", self.policy.observe)):  # fmt: skip
-            if table - names:
-                raise RegistryError(f"policy.toml: {label} names unknown {sorted(table - names)}")
-        for label, table in (("conditional", set(self.policy.conditional)),
-                             ("lenient", self.policy.lenient), ("inout", self.policy.inout),
-                             ("required_structs", self.policy.required_structs)):
-            used = {key for kind, key in self._used if kind == label}
-            if table - used:
-                raise RegistryError(f"policy.toml: {label} names unused {sorted(table - used)}")
 
     # -- identity ---------------------------------------------------------------------------------
 

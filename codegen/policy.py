@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry import RegistryError
@@ -19,7 +19,6 @@ class ClassRule:
     kind: str
     commands: list[str]
     reason: str
-    used: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -44,11 +43,27 @@ class Policy:
     dropped_types: set[str]
     dropped_members: set[str]
     dropped_structs: dict[str, str]
+    opaque: set[str]
+    untyped: dict[str, str]
+    selections: dict[str, list[str]]
     plain_unions: set[str]
     masked: dict[str, str]
     inout: set[str]
     nested_lengths: dict[str, tuple[str, str]]
     lengths: dict[str, str]
+
+    def names(self) -> set[str]:
+        """The structs and commands that the rules name."""
+        members = [
+            *self.conditional, *self.lenient, *self.dropped_members, *self.opaque, *self.untyped,
+            *self.selections, *self.masked, *self.inout, *self.nested_lengths, *self.lengths,
+        ]  # fmt: skip
+        return {
+            *(member.split(".")[0] for member in members), *self.custom_guest, *self.custom_host,
+            *self.release, *self.observe, *self.required_structs, *self.dropped_types,
+            *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
+            *(command for rule in self.classes for command in rule.commands),
+        }  # fmt: skip
 
     def matching(self, commands: list[str]) -> list[ClassRule]:
         """The rules that name one of the commands or fit it by pattern."""
@@ -69,7 +84,6 @@ class Policy:
                     key = (0, len(pattern.replace("*", "")))
                 else:
                     continue
-                rule.used.add(pattern)
                 if best is not None and best[:2] == key and best[2].kind != rule.kind:
                     raise RegistryError(f"policy.toml: two classes fit {command} equally well")
                 if best is None or key > best[:2]:
@@ -124,6 +138,9 @@ def load(path: Path) -> Policy:
             for entry in _take(data, "dropped_structs", "the file")
             for name in entry["names"]
         },
+        opaque=set(_take(data, "opaque", "the file")["members"]),
+        untyped=_take(data, "untyped", "the file"),
+        selections=_take(data, "selections", "the file"),
         plain_unions=set(_take(data, "plain_unions", "the file")["names"]),
         masked={
             feature: entry["reason"]

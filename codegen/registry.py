@@ -124,6 +124,34 @@ class Registry:
     formats: list[Format]
     header_version: int = 0
 
+    def struct(self, name: str) -> Struct:
+        """The struct with this name or alias."""
+        return self.structs[self.struct_aliases.get(name, name)]
+
+    def keep_names(self, known: set[str]) -> None:
+        """Gives what was promoted the name among `known` that it had before: that is how the
+        policy, the lock and the code written by hand call it. The new name becomes the alias."""
+        for command in list(self.commands.values()):
+            former = [alias for alias in command.aliases if alias in known]
+            if command.name not in known and former:
+                aliases = [a for a in (command.name, *command.aliases) if a != former[0]]
+                _rename(self.commands, self.command_aliases, command, former[0])
+                command.aliases = aliases
+        for alias, target in list(self.struct_aliases.items()):
+            struct = self.structs.get(target)
+            if alias in known and target not in known and struct is not None:
+                _rename(self.structs, self.struct_aliases, struct, alias)
+
+
+def _rename(named: dict, aliases: dict[str, str], item: Struct | Command, name: str) -> None:
+    del named[item.name]
+    for alias in [a for a, target in aliases.items() if target == item.name]:
+        aliases[alias] = name
+    aliases.pop(name, None)
+    aliases[item.name] = name
+    item.name = name
+    named[name] = item
+
 
 def _applies(element: ElementTree.Element, attribute: str = "api") -> bool:
     value = element.get(attribute)
@@ -275,7 +303,7 @@ def _parse_commands(root: ElementTree.Element, registry: Registry) -> None:
             error_codes=[c for c in (element.get("errorcodes") or "").split(",") if c],
         )
     for alias, target in registry.command_aliases.items():
-        if target in registry.commands:
+        if target in registry.commands and alias not in registry.commands[target].aliases:
             registry.commands[target].aliases.append(alias)
 
 

@@ -266,7 +266,7 @@ class View:
         for feature in self.model.policy.masked:
             struct, member = feature.split(".")
             if struct not in self.model.records:
-                raise RegistryError(f"policy.toml: masked feature of unknown struct {struct}")
+                continue  # of an extension that is left out
             placed = {p.field.name: p for p in self.model.records[struct].placed}
             result.append(
                 {"record": self.index[struct], "offset": placed[member].offset, "name": feature}
