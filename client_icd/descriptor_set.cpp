@@ -99,6 +99,12 @@ class TemplateWrites {
                                   Gather(structure_handles_nv_, entry, data)});
         write->pNext = &structures_nv_.back();
         break;
+      case VK_DESCRIPTOR_TYPE_PARTITIONED_ACCELERATION_STRUCTURE_NV:
+        partitioned_.push_back(
+            {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_PARTITIONED_ACCELERATION_STRUCTURE_NV, nullptr,
+             entry.descriptorCount, Gather(addresses_, entry, data)});
+        write->pNext = &partitioned_.back();
+        break;
       default:
         write->pImageInfo = Gather(images_, entry, data);
         break;
@@ -111,9 +117,11 @@ class TemplateWrites {
   std::deque<std::vector<VkBufferView>> views_;
   std::deque<std::vector<VkAccelerationStructureKHR>> structure_handles_;
   std::deque<std::vector<VkAccelerationStructureNV>> structure_handles_nv_;
+  std::deque<std::vector<VkDeviceAddress>> addresses_;
   std::deque<VkWriteDescriptorSetInlineUniformBlock> inline_blocks_;
   std::deque<VkWriteDescriptorSetAccelerationStructureKHR> structures_;
   std::deque<VkWriteDescriptorSetAccelerationStructureNV> structures_nv_;
+  std::deque<VkWriteDescriptorSetPartitionedAccelerationStructureNV> partitioned_;
   std::vector<VkWriteDescriptorSet> writes_;
 };
 

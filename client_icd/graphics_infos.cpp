@@ -83,9 +83,15 @@ void CleanGraphicsInfos::Clean(Session& session, VkGraphicsPipelineCreateInfo& i
   for (uint32_t i = 0; i < info.stageCount; ++i) {
     stages |= info.pStages[i].stage;
   }
+  // A pipeline from binaries may name no stages; then only the binaries know which ones there are.
+  const auto* binaries =
+      FindInChain<VkPipelineBinaryInfoKHR>(info.pNext, VK_STRUCTURE_TYPE_PIPELINE_BINARY_INFO_KHR);
+  const bool unknown_stages =
+      info.stageCount == 0 && binaries != nullptr && binaries->binaryCount > 0;
   const bool mesh = (stages & VK_SHADER_STAGE_MESH_BIT_EXT) != 0;
-  const bool tessellation = (stages & (VK_SHADER_STAGE_TESSELLATION_CONTROL_BIT |
-                                       VK_SHADER_STAGE_TESSELLATION_EVALUATION_BIT)) != 0;
+  const bool tessellation =
+      unknown_stages || (stages & (VK_SHADER_STAGE_TESSELLATION_CONTROL_BIT |
+                                   VK_SHADER_STAGE_TESSELLATION_EVALUATION_BIT)) != 0;
   if (!pre_raster) {
     info.pRasterizationState = nullptr;
   }

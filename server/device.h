@@ -64,6 +64,8 @@ class HostDevice {
   // Only the session's thread uses these.
   std::unordered_map<VkBuffer, VkBufferUsageFlags2>& buffer_usage() { return buffer_usage_; }
   std::unordered_map<VkImage, ImageInfo>& images() { return images_; }
+  /// Bytes of one result, of pools of performance queries.
+  std::unordered_map<VkQueryPool, uint64_t>& query_bytes() { return query_bytes_; }
 
  private:
   struct CreatedQueues {
@@ -83,6 +85,7 @@ class HostDevice {
   uint64_t submissions_ = 0;
   std::unordered_map<VkBuffer, VkBufferUsageFlags2> buffer_usage_;
   std::unordered_map<VkImage, ImageInfo> images_;
+  std::unordered_map<VkQueryPool, uint64_t> query_bytes_;
   std::vector<CreatedQueues> created_queues_;
   std::vector<std::unique_ptr<HostQueue>> queues_;  // keep last: their threads use the rest
 };

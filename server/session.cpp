@@ -248,6 +248,9 @@ void Session::ReportFailure(const proto::Command&, VkResult result) {
 bool Session::Run(uint16_t command, void* args, VkResult* result) {
   const HostCommand& host = *FindHostCommand(command);
   if (host.on_instance != nullptr) {
+    if (!IsInRange(command, args)) {
+      return false;
+    }
     host.on_instance(instance_->table(), args);
   } else if (command == number::vkCreateDevice) {
     *result = CreateDevice(*static_cast<proto::Args_vkCreateDevice*>(args));
@@ -418,6 +421,12 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         host.on_device(vk, args);
         break;
       default:
+        if (const std::optional<bool> sensible = RunExtension(device, command, args)) {
+          if (!*sensible) {
+            return false;
+          }
+          break;
+        }
         if (host.on_device == nullptr) {
           return false;
         }

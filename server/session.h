@@ -13,6 +13,7 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -75,6 +76,19 @@ class Session {
   bool GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args);
   bool CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemoryToImage& args);
   bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
+  /// Commands of extensions (session_extensions.cpp): whether the arguments are sensible, or
+  /// nothing if the command is none of these.
+  std::optional<bool> RunExtension(HostDevice& device, uint16_t command, void* args);
+  bool CreatePipelineBinaries(HostDevice& device, proto::Args_vesperCreatePipelineBinaries& args);
+  bool GetPipelineKey(HostDevice& device, proto::Args_vesperGetPipelineKey& args);
+  bool GetPipelineBinaryData(HostDevice& device, proto::Args_vkGetPipelineBinaryDataKHR& args);
+  bool GetDeviceFaultInfo(HostDevice& device, proto::Args_vesperGetDeviceFaultInfo& args);
+  bool ConvertCooperativeVectorMatrix(HostDevice& device,
+                                      proto::Args_vesperConvertCooperativeVectorMatrix& args);
+  bool CreateQueryPool(HostDevice& device, proto::Args_vkCreateQueryPool& args);
+  /// False if a command on a physical device would index past the driver's tables.
+  bool IsInRange(uint16_t command, const void* args) const;
+  bool HasCounters(VkPhysicalDevice device, const VkQueryPoolPerformanceCreateInfoKHR& info) const;
   HostMemory* FindMemory(HostDevice& device, proto::ObjectId id);
   void NoteBind(HostDevice& device, VkBuffer buffer, VkDeviceMemory memory);
   void NoteBind(HostDevice& device, VkImage image, VkDeviceMemory memory);

@@ -17,6 +17,7 @@ namespace {
 /// More queries than any pool that a driver makes.
 constexpr uint32_t kMaxQueries = 1u << 24;
 /// The most that one query's result takes: 16 counters, availability, 8 bytes each, rounded up.
+/// Performance queries may have more counters: for them the worker notes what they take.
 constexpr uint64_t kMaxQueryBytes = 256;
 /// Threads that ask for query results; a guest's thread waits for each. More would be an attack.
 constexpr size_t kMaxLateAnswers = 64;
@@ -29,11 +30,19 @@ bool IsSensible(const proto::Args_vkGetQueryPoolResults& args) {
          extent <= args.dataSize && args.pData != nullptr;
 }
 
-/// `room` holds dataSize and kMaxQueryBytes more.
-void AskForResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args, void* room) {
+/// The driver gets room for the last query's result whatever kind of pool it is.
+uint64_t RoomForResults(HostDevice& device, const proto::Args_vkGetQueryPoolResults& args) {
+  const auto found = device.query_bytes().find(args.queryPool);
+  const uint64_t last = found != device.query_bytes().end() ? found->second : 0;
+  return args.dataSize + std::max(last, kMaxQueryBytes);
+}
+
+/// `data` holds `room` bytes (RoomForResults).
+void AskForResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args, void* data,
+                   uint64_t room) {
   args.ret = device.table().vkGetQueryPoolResults(
-      args.device, args.queryPool, args.firstQuery, args.queryCount, args.dataSize + kMaxQueryBytes,
-      room, args.stride, args.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT));
+      args.device, args.queryPool, args.firstQuery, args.queryCount, room, data, args.stride,
+      args.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT));
 }
 
 }  // namespace
@@ -114,13 +123,13 @@ bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPool
   if (!IsSensible(args)) {
     return false;
   }
-  // The driver gets room for the last query's result whatever kind of pool it is.
-  auto* scratch = static_cast<std::byte*>(arena_.Allocate(args.dataSize + kMaxQueryBytes));
+  const uint64_t room = RoomForResults(device, args);
+  auto* scratch = static_cast<std::byte*>(arena_.Allocate(room));
   if (scratch == nullptr) {
     return false;
   }
   std::memcpy(scratch, args.pData, args.dataSize);
-  AskForResults(device, args, scratch);
+  AskForResults(device, args, scratch, room);
   std::memcpy(args.pData, scratch, args.dataSize);
   return true;
 }
@@ -138,12 +147,12 @@ bool Session::AnswerQueriesLater(const proto::Command& command,
   if (late_answers_.size() >= kMaxLateAnswers) {
     return false;
   }
-  std::vector<std::byte> data(args.dataSize + kMaxQueryBytes);
+  std::vector<std::byte> data(RoomForResults(*device, args));
   std::memcpy(data.data(), args.pData, args.dataSize);
   late_answers_.push_back(
       std::async(std::launch::async, [this, device, answer = args, data = std::move(data),
                                       number = command.number, serial = command.serial]() mutable {
-        AskForResults(*device, answer, data.data());
+        AskForResults(*device, answer, data.data(), data.size());
         device->PushMemory();  // what the device wrote comes before what says that it has
         answer.pData = data.data();
         outbox_.Reply(number, serial, &answer);
