@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "proto/records_gen.h"
 #include "tests/framework/mock_vulkan.h"
 
 namespace vesper::tests {
@@ -209,6 +210,111 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCopyImageToMemory(VkDevice, const VkCopyImageTo
   return VK_SUCCESS;
 }
 
+// What a pipeline is described by, as the letter that begins its key: g, c, r, or - for none.
+char DescribedBy(const VkPipelineCreateInfoKHR* info) {
+  const auto* next = info == nullptr ? nullptr : static_cast<const VkBaseInStructure*>(info->pNext);
+  switch (next == nullptr ? VK_STRUCTURE_TYPE_MAX_ENUM : next->sType) {
+    case VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO:
+      return 'g';
+    case VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO:
+      return 'c';
+    case VK_STRUCTURE_TYPE_RAY_TRACING_PIPELINE_CREATE_INFO_KHR:
+      return 'r';
+    default:
+      return '-';
+  }
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL vkGetPipelineKeyKHR(VkDevice, const VkPipelineCreateInfoKHR* info,
+                                                   VkPipelineBinaryKeyKHR* key) {
+  MockVulkan::Current().Note("vkGetPipelineKeyKHR");
+  key->keySize = 4;
+  std::memset(key->key, DescribedBy(info), key->keySize);
+  return VK_SUCCESS;
+}
+
+// A pipeline has three binaries, a description one. Data that begin with a zero make none.
+VKAPI_ATTR VkResult VKAPI_CALL vkCreatePipelineBinariesKHR(
+    VkDevice, const VkPipelineBinaryCreateInfoKHR* info, const VkAllocationCallbacks*,
+    VkPipelineBinaryHandlesInfoKHR* binaries) {
+  MockVulkan& mock = MockVulkan::Current();
+  mock.Note(info->pKeysAndDataInfo != nullptr  ? "vkCreatePipelineBinariesKHR, from data"
+            : info->pipeline != VK_NULL_HANDLE ? "vkCreatePipelineBinariesKHR, from a pipeline"
+                                               : "vkCreatePipelineBinariesKHR, from a description");
+  VkResult result = VK_SUCCESS;
+  if (mock.FailsNow(proto::command_number::vesperCreatePipelineBinaries, &result)) {
+    return result;
+  }
+  const VkPipelineBinaryKeysAndDataKHR* data = info->pKeysAndDataInfo;
+  const uint32_t available = data != nullptr                    ? data->binaryCount
+                             : info->pipeline != VK_NULL_HANDLE ? 3
+                                                                : 1;
+  if (binaries->pPipelineBinaries == nullptr) {
+    binaries->pipelineBinaryCount = available;
+    return VK_SUCCESS;
+  }
+  if (binaries->pipelineBinaryCount < available) {
+    result = VK_INCOMPLETE;
+  } else {
+    binaries->pipelineBinaryCount = available;
+  }
+  for (uint32_t i = 0; i < binaries->pipelineBinaryCount; ++i) {
+    if (data != nullptr && static_cast<const char*>(data->pPipelineBinaryData[i].pData)[0] == 0) {
+      binaries->pPipelineBinaries[i] = VK_NULL_HANDLE;
+      result = VK_PIPELINE_BINARY_MISSING_KHR;
+    } else {
+      binaries->pPipelineBinaries[i] = reinterpret_cast<VkPipelineBinaryKHR>(mock.MakeHandle());
+    }
+  }
+  return result;
+}
+
+// Two addresses, one word of the vendor's, and three bytes of its own.
+VKAPI_ATTR VkResult VKAPI_CALL vkGetDeviceFaultInfoEXT(VkDevice, VkDeviceFaultCountsEXT* counts,
+                                                       VkDeviceFaultInfoEXT* info) {
+  MockVulkan::Current().Note("vkGetDeviceFaultInfoEXT");
+  const std::vector<VkDeviceFaultAddressInfoEXT> addresses = {
+      {VK_DEVICE_FAULT_ADDRESS_TYPE_READ_INVALID_EXT, 0x1000, 16},
+      {VK_DEVICE_FAULT_ADDRESS_TYPE_WRITE_INVALID_EXT, 0x2000, 4096}};
+  const std::vector<VkDeviceFaultVendorInfoEXT> words = {{"a word", 7, 8}};
+  const std::vector<char> bytes = {'x', 'y', 'z'};
+  if (info != nullptr) {
+    std::strcpy(info->description, "the mock was lost");
+  }
+  const VkResult results[] = {
+      CopyOut(addresses, &counts->addressInfoCount, info ? info->pAddressInfos : nullptr),
+      CopyOut(words, &counts->vendorInfoCount, info ? info->pVendorInfos : nullptr)};
+  auto size = static_cast<uint32_t>(counts->vendorBinarySize);
+  const VkResult last =
+      CopyOut(bytes, &size, info ? static_cast<char*>(info->pVendorBinaryData) : nullptr);
+  counts->vendorBinarySize = size;
+  return std::max({results[0], results[1], last});
+}
+
+// The driver's own layout takes 4 bytes more than the source. All of the source is read.
+VKAPI_ATTR VkResult VKAPI_CALL
+vkConvertCooperativeVectorMatrixNV(VkDevice, const VkConvertCooperativeVectorMatrixInfoNV* info) {
+  MockVulkan::Current().Note("vkConvertCooperativeVectorMatrixNV");
+  const size_t bytes = size_t{info->numRows} * info->numColumns;
+  if (info->dstData.hostAddress == nullptr) {
+    *info->pDstSize = bytes + 4;
+    return VK_SUCCESS;
+  }
+  if (*info->pDstSize < bytes + 4) {
+    *info->pDstSize = 0;
+    return VK_INCOMPLETE;
+  }
+  auto* out = static_cast<uint8_t*>(info->dstData.hostAddress);
+  for (uint32_t row = 0; row < info->numRows; ++row) {
+    for (uint32_t column = 0; column < info->numColumns; ++column) {
+      *out++ =
+          static_cast<const uint8_t*>(info->srcData.hostAddress)[row * info->srcStride + column];
+    }
+  }
+  *info->pDstSize = bytes + 4;  // the last four stay as they are
+  return VK_SUCCESS;
+}
+
 VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetDeviceProcAddr(VkDevice, const char* name) {
   return MockVulkan::GetProcAddr(VK_NULL_HANDLE, name);
 }
@@ -246,6 +352,10 @@ const MockProc kProcs[] = {
     VESPER_MOCK(vkInvalidateMappedMemoryRanges),
     VESPER_MOCK(vkCopyMemoryToImage),
     VESPER_MOCK(vkCopyImageToMemory),
+    VESPER_MOCK(vkGetPipelineKeyKHR),
+    VESPER_MOCK(vkCreatePipelineBinariesKHR),
+    VESPER_MOCK(vkGetDeviceFaultInfoEXT),
+    VESPER_MOCK(vkConvertCooperativeVectorMatrixNV),
 };
 #undef VESPER_MOCK
 
