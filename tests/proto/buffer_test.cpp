@@ -43,11 +43,12 @@ TEST(Buffer, GrowsAndKeepsWhatItHolds) {
 TEST(Buffer, OutOfMemorySticks) {
   Buffer buffer;
   buffer.PutValue<uint64_t>(1);
-  EXPECT_EQ(buffer.Append(size_t{1} << 62), SIZE_MAX);
+  const size_t offset = buffer.Append(size_t{1} << 62);
   EXPECT_TRUE(buffer.Failed());
-  const size_t size = buffer.size();
-  buffer.Patch<uint64_t>(SIZE_MAX, 5);
-  EXPECT_EQ(buffer.size(), size);
+  EXPECT_EQ(buffer.size(), 8u);
+  buffer.Patch<uint64_t>(offset, 5);  // writes to nowhere
+  buffer.Append(SIZE_MAX - 3);        // whose padded size would be 0
+  EXPECT_EQ(buffer.size(), 8u);
   buffer.Clear();
   EXPECT_FALSE(buffer.Failed());
 }
