@@ -3,8 +3,10 @@
 include(GoogleTest)
 find_package(GTest REQUIRED)
 
-# What the thread sanitizer's stage builds: the programs of the tests with the label `threads`.
+# What two of scripts/test's stages build: the programs of the tests with the label `threads`, and of
+# those with the label `fuzz`.
 add_custom_target(thread_tests)
+add_custom_target(fuzz_tests)
 set(VESPER_SANITIZER_ENVIRONMENT "")
 if(VESPER_SANITIZE MATCHES "thread")
   set(VESPER_SANITIZER_ENVIRONMENT
@@ -60,6 +62,7 @@ function(vesper_add_fuzzer)
   add_executable(${arg_NAME} ${arg_SOURCES})
   target_link_libraries(${arg_NAME} PRIVATE vesper_warnings ${arg_LIBS} Threads::Threads)
   target_link_options(${arg_NAME} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzz_tests ${arg_NAME})
   set(found "${CMAKE_CURRENT_BINARY_DIR}/${arg_NAME}_found")
   file(MAKE_DIRECTORY "${found}")
   set(inputs "${found}")
