@@ -103,9 +103,11 @@ class MockVulkan {
   VkResult WaitSemaphores(const VkSemaphoreWaitInfo& info, uint64_t timeout);
   VkResult CounterValue(VkSemaphore semaphore, uint64_t* value);
   VkResult Map(VkDeviceMemory memory, VkDeviceSize offset, void** data);
+  // With the lock held:
   uint64_t MakeHandle();
   void DestroyHandle(uint64_t handle);
   bool FailsNow(uint16_t number, VkResult* result);
+  std::unique_lock<std::mutex> Lock() { return std::unique_lock(mutex_); }
 
  private:
   struct Allocation {

@@ -241,6 +241,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreatePipelineBinariesKHR(
   mock.Note(info->pKeysAndDataInfo != nullptr  ? "vkCreatePipelineBinariesKHR, from data"
             : info->pipeline != VK_NULL_HANDLE ? "vkCreatePipelineBinariesKHR, from a pipeline"
                                                : "vkCreatePipelineBinariesKHR, from a description");
+  const std::unique_lock lock = mock.Lock();
   VkResult result = VK_SUCCESS;
   if (mock.FailsNow(proto::command_number::vesperCreatePipelineBinaries, &result)) {
     return result;
@@ -258,8 +259,13 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreatePipelineBinariesKHR(
   } else {
     binaries->pipelineBinaryCount = available;
   }
+  const auto begins_with_zero = [data](uint32_t i) {
+    const VkPipelineBinaryDataKHR* found = data == nullptr ? nullptr : data->pPipelineBinaryData;
+    return found != nullptr && found[i].pData != nullptr && found[i].dataSize > 0 &&
+           *static_cast<const char*>(found[i].pData) == 0;
+  };
   for (uint32_t i = 0; i < binaries->pipelineBinaryCount; ++i) {
-    if (data != nullptr && static_cast<const char*>(data->pPipelineBinaryData[i].pData)[0] == 0) {
+    if (begins_with_zero(i)) {
       binaries->pPipelineBinaries[i] = VK_NULL_HANDLE;
       result = VK_PIPELINE_BINARY_MISSING_KHR;
     } else {
@@ -291,7 +297,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetDeviceFaultInfoEXT(VkDevice, VkDeviceFaultCo
   return std::max({results[0], results[1], last});
 }
 
-// The driver's own layout takes 4 bytes more than the source. All of the source is read.
+// Elements are bytes. The driver's own layouts take 4 bytes more than that, which are not written.
 VKAPI_ATTR VkResult VKAPI_CALL
 vkConvertCooperativeVectorMatrixNV(VkDevice, const VkConvertCooperativeVectorMatrixInfoNV* info) {
   MockVulkan::Current().Note("vkConvertCooperativeVectorMatrixNV");
@@ -304,14 +310,18 @@ vkConvertCooperativeVectorMatrixNV(VkDevice, const VkConvertCooperativeVectorMat
     *info->pDstSize = 0;
     return VK_INCOMPLETE;
   }
-  auto* out = static_cast<uint8_t*>(info->dstData.hostAddress);
-  for (uint32_t row = 0; row < info->numRows; ++row) {
-    for (uint32_t column = 0; column < info->numColumns; ++column) {
-      *out++ =
-          static_cast<const uint8_t*>(info->srcData.hostAddress)[row * info->srcStride + column];
-    }
+  const auto* source = static_cast<const uint8_t*>(info->srcData.hostAddress);
+  auto* target = static_cast<uint8_t*>(info->dstData.hostAddress);
+  const bool by_rows = info->srcLayout == VK_COOPERATIVE_VECTOR_MATRIX_LAYOUT_ROW_MAJOR_NV;
+  const bool by_columns = info->srcLayout == VK_COOPERATIVE_VECTOR_MATRIX_LAYOUT_COLUMN_MAJOR_NV;
+  for (size_t i = 0; i < bytes; ++i) {
+    const size_t row = i / info->numColumns;
+    const size_t column = i % info->numColumns;
+    target[i] = source[by_rows      ? row * info->srcStride + column
+                       : by_columns ? column * info->srcStride + row
+                                    : i];
   }
-  *info->pDstSize = bytes + 4;  // the last four stay as they are
+  *info->pDstSize = bytes + 4;
   return VK_SUCCESS;
 }
 
