@@ -99,5 +99,23 @@ class Layout:
         size = (end + alignment - 1) // alignment * alignment
         return size, alignment, placed
 
+    def holes(self, placed: list[Placed], size: int, base: int = 0) -> list[tuple[int, int]]:
+        """(offset, bytes) of the padding of a struct, that of structs inside it included."""
+        holes = []
+        position = 0
+        for item in placed:
+            if item.offset > position:
+                holes.append((base + position, item.offset - position))
+            position = item.offset + item.size
+            inner = self._registry.structs.get(item.field.type)
+            if inner is not None and not inner.is_union and not item.field.pointers:
+                _, _, members = self.struct(inner)
+                for i in range(item.count):
+                    place = base + item.offset + i * item.element_size
+                    holes += self.holes(members, item.element_size, place)
+        if size > position:
+            holes.append((base + position, size - position))
+        return holes
+
     def struct(self, struct: Struct) -> tuple[int, int, list[Placed]]:
         return self.place(struct.members, struct.is_union)

@@ -123,6 +123,10 @@ class View:
             "stype": record.stype,
             "hash": record.hash,
             "ops": [self._op(record, op, i) for i, op in enumerate(record.ops)],
+            # What is written into the program's structs leaves their padding alone. Commands'
+            # arguments are the driver's own.
+            "holes": [] if record.is_command or "." in record.name
+            else self.model.layout.holes(record.placed, record.size),
             "extends": [self.index[e] for e in record.extends if e in self.index],
             "providers": [self._provider(p) for p in record.providers],
             "asserted": [

@@ -76,6 +76,12 @@ struct Op {
   Present present;  // null: always
 };
 
+/// Padding of a struct (bytes).
+struct Hole {
+  uint16_t offset;
+  uint16_t size;
+};
+
 struct Record {
   const char* name;
   uint32_t size;    // bytes of the image
@@ -83,6 +89,7 @@ struct Record {
   int32_t stype;    // VkStructureType, or -1
   uint32_t hash;    // of everything that decides the bytes on the wire
   std::span<const Op> ops;
+  std::span<const Hole> holes;  // in the order of their offsets
   std::span<const uint16_t> extends;    // indices of the records whose pNext may hold this one
   std::span<const uint16_t> providers;  // versions and extensions that bring it (Provider)
 

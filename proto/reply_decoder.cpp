@@ -27,13 +27,26 @@ size_t OpBytes(const Op& op) {
 }
 
 /// Copies the parts of an image that are plain bytes: everything but the members with operations.
+/// Padding stays as it is, as it does when a driver fills a struct in.
 void CopyPlainParts(const Record& record, const std::byte* source, std::byte* target) {
   size_t position = 0;
+  auto hole = record.holes.begin();
+  const auto copy_until = [&](size_t end) {
+    for (; hole != record.holes.end() && hole->offset < end; ++hole) {
+      if (hole->offset > position) {
+        std::memcpy(target + position, source + position, hole->offset - position);
+      }
+      position = std::max<size_t>(position, hole->offset + hole->size);
+    }
+    if (end > position) {
+      std::memcpy(target + position, source + position, end - position);
+    }
+  };
   for (const Op& op : record.ops) {
-    std::memcpy(target + position, source + position, op.offset - position);
+    copy_until(op.offset);
     position = op.offset + OpBytes(op);
   }
-  std::memcpy(target + position, source + position, record.size - position);
+  copy_until(record.size);
 }
 
 class ReplyReader {
