@@ -104,4 +104,35 @@ VkResult CreateObjects(Session& session, VkResult status, Send send, uint16_t nu
   return status == VK_SUCCESS && !made_all ? LostResult(errors | kHostMemory) : status;
 }
 
+bool AllocateObjects(const VkAllocationCallbacks& callbacks, uint64_t count,
+                     AllocatedObject** objects) {
+  const Allocator allocator(&callbacks);
+  for (uint64_t i = 0; i < count; ++i) {
+    objects[i] = allocator.New<AllocatedObject>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT, allocator);
+    if (objects[i] == nullptr) {
+      std::for_each_n(objects, i, FreeObject);
+      return false;
+    }
+  }
+  return true;
+}
+
+void AttachObjects(ObjectStore& store, const uint64_t* handles, uint64_t count,
+                   AllocatedObject* const* objects) {
+  for (uint64_t i = 0; i < count; ++i) {
+    if (handles[i] != 0) {
+      store.SetState(handles[i], objects[i]);
+    } else {
+      FreeObject(objects[i]);
+    }
+  }
+}
+
+void FreeObject(AllocatedObject* object) {
+  if (object != nullptr) {
+    const Allocator allocator = object->allocator;
+    allocator.Delete(object);
+  }
+}
+
 }  // namespace vesper::client

@@ -5,7 +5,9 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "client_icd/object.h"
 #include "client_icd/session.h"
@@ -76,12 +78,47 @@ VkResult CreateObjects(Owner& owner, Send send, uint16_t number, void* args, con
                        errors);
 }
 
+/// What an object that has no state in the guest takes from the program's allocator, if it is given
+/// one: a place to remember the way back. Programs count on being asked (Vulkan 1.4, "Host
+/// Memory"), and on hearing VK_ERROR_OUT_OF_HOST_MEMORY when they refuse.
+struct AllocatedObject {
+  Allocator allocator;
+};
+
+/// Fills `objects` with `count` of them, or with none.
+bool AllocateObjects(const VkAllocationCallbacks& callbacks, uint64_t count,
+                     AllocatedObject** objects);
+/// Hands each to the object with that handle; those of objects that were not made go back.
+void AttachObjects(ObjectStore& store, const uint64_t* handles, uint64_t count,
+                   AllocatedObject* const* objects);
+void FreeObject(AllocatedObject* object);
+
+/// CreateObjects with the program's allocator, for objects without state.
+template <typename Owner>
+VkResult CreateAllocatedObjects(Owner& owner, const VkAllocationCallbacks* callbacks, Send send,
+                                uint16_t number, void* args, const VkResult* result,
+                                proto::HandleType type, uint64_t* handles, uint64_t count,
+                                uint32_t errors) {
+  if (callbacks == nullptr) {
+    return CreateObjects(owner, send, number, args, result, type, handles, count, errors);
+  }
+  std::vector<AllocatedObject*> objects(count);
+  if (!AllocateObjects(*callbacks, count, objects.data())) {
+    std::fill_n(handles, count, 0);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  const VkResult status =
+      CreateObjects(owner, send, number, args, result, type, handles, count, errors);
+  AttachObjects(owner.session().store(), handles, count, objects.data());
+  return status;
+}
+
 template <typename Owner, typename Handle>
 void DestroyObject(Owner& owner, uint16_t number, const void* args, proto::HandleType,
                    Handle handle) {
   if (handle != VK_NULL_HANDLE) {
     owner.session().Post(number, args);
-    owner.session().store().Free(ToId(handle));
+    FreeObject(static_cast<AllocatedObject*>(owner.session().store().Free(ToId(handle))));
   }
 }
 

@@ -2,6 +2,7 @@
 #include "client_icd/object_store.h"
 
 #include <new>
+#include <utility>
 
 #include "proto/limits.h"
 
@@ -34,27 +35,28 @@ proto::ObjectId ObjectStore::Allocate(proto::HandleType type, void* state) {
   return proto::MakeObjectId(type, slot.generation, index);
 }
 
-void ObjectStore::Free(proto::ObjectId id) {
+void* ObjectStore::Free(proto::ObjectId id) {
   const uint8_t type = proto::ObjectTypeByte(id);
   if (type == 0 || type >= proto::kHandleTypeCount) {
-    return;
+    return nullptr;
   }
   Table& table = tables_[type];
   const std::lock_guard lock(table.mutex);
   const uint32_t index = proto::ObjectIndex(id);
   if (index >= table.slots.size()) {
-    return;
+    return nullptr;
   }
   Slot& slot = table.slots[index];
   if (!slot.live || slot.generation != proto::ObjectGeneration(id)) {
-    return;
+    return nullptr;
   }
   slot.live = false;
-  slot.state = nullptr;
+  void* state = std::exchange(slot.state, nullptr);
   // An index whose generations are used up is never given again.
   if (slot.generation < proto::kMaxGeneration) {
     table.free.push_back(index);
   }
+  return state;
 }
 
 void* ObjectStore::State(proto::ObjectId id) const {

@@ -18,8 +18,9 @@ class ObjectStore {
 
   /// A new id, or 0 when there are none left or memory is out.
   proto::ObjectId Allocate(proto::HandleType type, void* state = nullptr);
-  /// The id may be given again, with another generation. Ids that are not live are ignored.
-  void Free(proto::ObjectId id);
+  /// The id may be given again, with another generation. Returns its state; null for ids that are
+  /// not live.
+  void* Free(proto::ObjectId id);
 
   /// The state given for a live id, else null.
   void* State(proto::ObjectId id) const;

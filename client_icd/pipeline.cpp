@@ -34,41 +34,44 @@ namespace entry {
 VKAPI_ATTR VkResult VKAPI_CALL
 vkCreateGraphicsPipelines(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount,
                           const VkGraphicsPipelineCreateInfo* pCreateInfos,
-                          const VkAllocationCallbacks*, VkPipeline* pPipelines) {
+                          const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   const CleanGraphicsInfos infos(Device::From(device).session(), pCreateInfos, createInfoCount);
   ClearFeedback(pCreateInfos, createInfoCount);
   proto::Args_vkCreateGraphicsPipelines args{device,       pipelineCache, createInfoCount,
                                              infos.data(), nullptr,       pPipelines};
-  return CreateObjects(Device::From(device), Send::kCall,
-                       proto::command_number::vkCreateGraphicsPipelines, &args, &args.ret,
-                       proto::HandleType::kPipeline, reinterpret_cast<uint64_t*>(pPipelines),
-                       createInfoCount, kHostMemory | kDeviceMemory);
+  return CreateAllocatedObjects(Device::From(device), pAllocator, Send::kCall,
+                                proto::command_number::vkCreateGraphicsPipelines, &args, &args.ret,
+                                proto::HandleType::kPipeline,
+                                reinterpret_cast<uint64_t*>(pPipelines), createInfoCount,
+                                kHostMemory | kDeviceMemory);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL
 vkCreateComputePipelines(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount,
                          const VkComputePipelineCreateInfo* pCreateInfos,
-                         const VkAllocationCallbacks*, VkPipeline* pPipelines) {
+                         const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   ClearFeedback(pCreateInfos, createInfoCount);
   proto::Args_vkCreateComputePipelines args{device,       pipelineCache, createInfoCount,
                                             pCreateInfos, nullptr,       pPipelines};
-  return CreateObjects(Device::From(device), Send::kCall,
-                       proto::command_number::vkCreateComputePipelines, &args, &args.ret,
-                       proto::HandleType::kPipeline, reinterpret_cast<uint64_t*>(pPipelines),
-                       createInfoCount, kHostMemory | kDeviceMemory);
+  return CreateAllocatedObjects(Device::From(device), pAllocator, Send::kCall,
+                                proto::command_number::vkCreateComputePipelines, &args, &args.ret,
+                                proto::HandleType::kPipeline,
+                                reinterpret_cast<uint64_t*>(pPipelines), createInfoCount,
+                                kHostMemory | kDeviceMemory);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateRayTracingPipelinesKHR(
     VkDevice device, VkDeferredOperationKHR deferredOperation, VkPipelineCache pipelineCache,
     uint32_t createInfoCount, const VkRayTracingPipelineCreateInfoKHR* pCreateInfos,
-    const VkAllocationCallbacks*, VkPipeline* pPipelines) {
+    const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   ClearFeedback(pCreateInfos, createInfoCount);
   proto::Args_vkCreateRayTracingPipelinesKHR args{
       device, VK_NULL_HANDLE, pipelineCache, createInfoCount, pCreateInfos, nullptr, pPipelines};
-  const VkResult result = CreateObjects(
-      Device::From(device), Send::kCall, proto::command_number::vkCreateRayTracingPipelinesKHR,
-      &args, &args.ret, proto::HandleType::kPipeline, reinterpret_cast<uint64_t*>(pPipelines),
-      createInfoCount, kHostMemory | kDeviceMemory);
+  const VkResult result = CreateAllocatedObjects(
+      Device::From(device), pAllocator, Send::kCall,
+      proto::command_number::vkCreateRayTracingPipelinesKHR, &args, &args.ret,
+      proto::HandleType::kPipeline, reinterpret_cast<uint64_t*>(pPipelines), createInfoCount,
+      kHostMemory | kDeviceMemory);
   // The work is done: a deferred operation that was offered has not been made use of.
   return result == VK_SUCCESS && deferredOperation != VK_NULL_HANDLE ? VK_OPERATION_NOT_DEFERRED_KHR
                                                                      : result;

@@ -190,6 +190,9 @@ class View:
             "first": params[0].name if params else "",
             "owner_type": OWNERS.get(params[0].type, "") if params else "",
             "generated": generated,
+            "allocator": next(
+                (p.name for p in params if p.type == "VkAllocationCallbacks"), "nullptr"
+            ),
             "own": command.own,
             "hooked": command.release and not generated,
             "release": command.release,

@@ -89,7 +89,7 @@ struct Record {
   int32_t stype;    // VkStructureType, or -1
   uint32_t hash;    // of everything that decides the bytes on the wire
   std::span<const Op> ops;
-  std::span<const Hole> holes;  // in the order of their offsets
+  std::span<const Hole> holes;          // in the order of their offsets
   std::span<const uint16_t> extends;    // indices of the records whose pNext may hold this one
   std::span<const uint16_t> providers;  // versions and extensions that bring it (Provider)
 

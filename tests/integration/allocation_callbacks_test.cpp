@@ -95,15 +95,15 @@ class CountingAllocator {
 
 class AllocationCallbacksTest : public VulkanTest {
  protected:
-  // Creates and destroys with the counting allocator (which a driver need not ask for an object
-  // that is no more than a number), then with one that fails at the first request, the second, and
-  // so on until it is never asked that often. `create` returns what its vkCreate returned;
-  // `destroy` undoes a success.
+  // Creates and destroys with the counting allocator, then with one that fails at the first
+  // request, the second, and so on until it is never asked that often. `create` returns what its
+  // vkCreate returned; `destroy` undoes a success.
   void ExerciseObject(const std::function<VkResult(const VkAllocationCallbacks*)>& create,
                       const std::function<void(const VkAllocationCallbacks*)>& destroy) {
     CountingAllocator allocator;
     ASSERT_EQ(VK_SUCCESS, create(allocator.callbacks()));
     destroy(allocator.callbacks());
+    EXPECT_GT(allocator.requests(), 0u) << "the allocator was not asked";
     EXPECT_EQ(0u, allocator.outstanding());
     EXPECT_EQ(0u, allocator.foreign_frees());
     for (size_t successes = 0; successes < 1000; ++successes) {
