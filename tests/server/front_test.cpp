@@ -293,7 +293,9 @@ TEST_F(FrontTest, LeaksNoDescriptors) {
   }
   EXPECT_TRUE(LogComesToHave("session 51: "));
   EXPECT_TRUE(Eventually([&] { return Workers().empty(); }));
-  EXPECT_EQ(OpenDescriptors(), before);
+  // The first worker's may still have been open when they were counted.
+  EXPECT_TRUE(Eventually([&] { return OpenDescriptors() <= before; }))
+      << OpenDescriptors() << " are open, it were " << before;
 }
 
 TEST_F(FrontTest, KeepsNoCopyOfAConnection) {
