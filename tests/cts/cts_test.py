@@ -184,6 +184,14 @@ class RunnerTest(unittest.TestCase):
         run = self.run_cases("a.pass", "b.unknown")
         self.assertEqual(self.statuses(run), {"a.pass": "Pass", "b.unknown": MISSING})
 
+    def test_process_is_not_used_on_after_a_surprise(self) -> None:
+        names = ["a.pass", "b.lose", "c.pass"]
+        self.assertEqual(self.statuses(self.run_cases(*names))["c.pass"], "Fail")
+        run = self.runner().run([f"x.{name}" for name in names],
+                                expected={f"x.{name}": Outcome("Pass") for name in names})
+        self.assertEqual(self.statuses(run), {"a.pass": "Pass", "b.lose": "Fail", "c.pass": "Pass"})
+        self.assertEqual(run.notes, [])
+
     def test_repeat_runs_alone(self) -> None:
         self.assertEqual(self.statuses(self.run_cases("a.pass", "b.once"))["b.once"], "Crash")
         again = self.runner().repeat(["x.b.once"], 2)

@@ -8,6 +8,7 @@
     vesperfail                passes, but fails where VESPER_SERVER is set
     once                      crashes in the first process that runs it with others, passes alone
     poison                    passes, and its process dies before the next case
+    lose                      fails, and so does every later case of the process
     leave                     passes, and its process ends well, but leaves the rest undone
     unknown                   is not run
 """
@@ -25,8 +26,10 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def run(case: str, log, alone: bool) -> None:
+def run(case: str, log, alone: bool, lost: bool) -> bool:
+    """Returns whether the device is lost."""
     kind = case.rpartition(".")[2]
+    lost = lost or kind == "lose"
     log.write(f"\n#beginTestCaseResult {case}\n<?xml version=\"1.0\"?>\n"
               f"<TestCaseResult CasePath=\"{case}\">\n")
     log.flush()
@@ -36,7 +39,7 @@ def run(case: str, log, alone: bool) -> None:
         die()
     if kind == "hang":
         time.sleep(1000)
-    failed = kind == "fail" or (kind == "vesperfail" and "VESPER_SERVER" in os.environ)
+    failed = lost or kind == "fail" or (kind == "vesperfail" and "VESPER_SERVER" in os.environ)
     status = {"unsupported": "NotSupported"}.get(kind, "Fail" if failed else "Pass")
     log.write(f" <Result StatusCode=\"{status}\">{kind} &amp;\nmore</Result>\n</TestCaseResult>\n"
               "\n#endTestCaseResult\n")
@@ -45,6 +48,7 @@ def run(case: str, log, alone: bool) -> None:
         die()
     if kind == "leave":
         sys.exit(0)
+    return lost
 
 
 def main() -> int:
@@ -60,9 +64,10 @@ def main() -> int:
         wanted = file.read().split()
     with open(options["deqp-log-filename"], "w") as log:
         log.write("#sessionInfo releaseName fake\n#beginSession\n")
+        lost = False
         for case in sorted(wanted):
             if not case.endswith("unknown"):
-                run(case, log, len(wanted) == 1)
+                lost = run(case, log, len(wanted) == 1, lost)
         log.write("#endSession\n")
     return 0
 

@@ -9,7 +9,9 @@ on with what the chunk has left. The program runs cases in an order of its own; 
 what has no outcome, not what comes later in the chunk.
 
 A case may also spoil the process for the next one. The outcome of each is the one that was seen
-first; `repeat` tells what the case does alone.
+first; `repeat` tells what the case does alone. Through Vesper a case can lose the session and with it
+the device while the program lives on, and every later case would fail for that. Hence a process in
+which a case ends in another way than expected is not used any further.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ MISSING = "Missing"  # the program ended well, but did not run the case
 # How long a process may take outside of cases: to start, to find its device, to end.
 OVERHEAD_LIMIT_S = 60.0
 START = "its start"
+
+
+# Takes what came of a case; returns whether that was expected.
+Recorder = Callable[[str, "Outcome"], bool]
 
 
 class RunError(Exception):
@@ -79,14 +85,16 @@ class Runner:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def run(self, cases: list[str], progress: Callable[[int], None] | None = None) -> Run:
-        """Runs all cases; calls `progress` with the number of those done, from several threads."""
+    def run(self, cases: list[str], progress: Callable[[int], None] | None = None,
+            expected: dict[str, Outcome] | None = None) -> Run:
+        """Runs all cases; calls `progress` with the number of those done, from several threads.
+        `expected` is what the other side did."""
         chunks = deque(cases[i:i + self._chunk] for i in range(0, len(cases), self._chunk))
-        return self._run_chunks(chunks, progress)
+        return self._run_chunks(chunks, progress, expected)
 
     def repeat(self, cases: list[str], times: int) -> dict[str, list[Outcome]]:
         """Runs each case alone in its process, `times` times."""
-        runs = [self._run_chunks(deque([case] for case in cases), None) for _ in range(times)]
+        runs = [self._run_chunks(deque([case] for case in cases)) for _ in range(times)]
         return {case: [run.outcomes[case] for run in runs] for case in cases}
 
     def stop(self) -> None:
@@ -96,7 +104,8 @@ class Runner:
             for process in self._running:
                 kill(process)
 
-    def _run_chunks(self, chunks: deque[list[str]], progress: Callable[[int], None] | None) -> Run:
+    def _run_chunks(self, chunks: deque[list[str]], progress: Callable[[int], None] | None = None,
+                    expected: dict[str, Outcome] | None = None) -> Run:
         run = Run()
         errors: list[RunError] = []
         begin = time.monotonic()
@@ -108,7 +117,7 @@ class Runner:
                 except IndexError:
                     return
                 try:
-                    self._run_chunk(chunk, run, progress)
+                    self._run_chunk(chunk, run, progress, expected or {})
                 except RunError as error:
                     errors.append(error)
 
@@ -122,16 +131,18 @@ class Runner:
         run.seconds = time.monotonic() - begin
         return run
 
-    def _run_chunk(self, chunk: list[str], run: Run, progress: Callable[[int], None] | None) -> None:
+    def _run_chunk(self, chunk: list[str], run: Run, progress: Callable[[int], None] | None,
+                   expected: dict[str, Outcome]) -> None:
         left = dict.fromkeys(chunk)
         idle = 0
 
-        def record(case: str, outcome: Outcome) -> None:
+        def record(case: str, outcome: Outcome) -> bool:
             with self._lock:
                 run.outcomes[case] = outcome
             left.pop(case, None)
             if progress:
                 progress(len(run.outcomes))
+            return case not in expected or expected[case].status == outcome.status
 
         while left:
             before = len(left)
@@ -153,7 +164,7 @@ class Runner:
                                f"next was {next(iter(left))}): it {trouble}.")
 
     def _run_process(self, cases: list[str], folder: Path,
-                     record: Callable[[str, Outcome], None]) -> str:
+                     record: Recorder) -> str:
         """Runs one process for as long as it goes well. Returns what went wrong, but "" if nothing
         did or if the outcome of a case tells it."""
         (folder / "cases.txt").write_text("".join(f"{case}\n" for case in cases))
@@ -188,7 +199,7 @@ class Runner:
                 self._running.discard(process)
 
     def _follow(self, process: subprocess.Popen[bytes], log: int, output: Path,
-                record: Callable[[str, Outcome], None]) -> str:
+                record: Recorder) -> str:
         reader = Reader()
         rest = b""
         last_case = START
@@ -212,12 +223,13 @@ class Runner:
                     since = time.monotonic()
                 elif isinstance(event, Ended):
                     now = time.monotonic()
-                    record(event.case, Outcome(event.status, now - since, event.message))
+                    if not record(event.case, Outcome(event.status, now - since, event.message)):
+                        return ""
                     last_case, since = event.case, now
         return self._end(process, reader, last_case, since, output, record)
 
     def _end(self, process: subprocess.Popen[bytes], reader: Reader, last_case: str, since: float,
-             output: Path, record: Callable[[str, Outcome], None]) -> str:
+             output: Path, record: Recorder) -> str:
         """The log was closed, so the process is about to end or has died."""
         try:
             code = process.wait(timeout=OVERHEAD_LIMIT_S)
