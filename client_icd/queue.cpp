@@ -5,6 +5,8 @@
 // need.
 #include "client_icd/queue.h"
 
+#include <utility>
+
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/fence.h"
@@ -111,6 +113,17 @@ VkResult Queue::TakePendingError(uint32_t reportable) {
 }
 void Queue::ReleaseMemory() { device_.ReleaseMemory(); }
 
+void Queue::LetGo() {
+  {
+    const std::lock_guard lock(session().progress_mutex());
+    if (std::exchange(let_go_, progress_->submitted) == progress_->submitted) {
+      return;
+    }
+  }
+  const proto::Args_vkQueueWaitIdle args{reinterpret_cast<VkQueue>(this)};
+  session().Post(proto::command_number::vkQueueWaitIdle, &args);
+}
+
 namespace entry {
 namespace written {
 
@@ -140,13 +153,17 @@ VKAPI_ATTR VkResult VKAPI_CALL vkQueueBindSparse(VkQueue queue, uint32_t bindInf
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueWaitIdle(VkQueue queue) {
   Queue& object = Queue::From(queue);
   QueueProgress& progress = *object.progress();
-  return WaitOnDevice(object.device(), UINT64_MAX,
-                      [&] { return progress.reached.load() >= progress.submitted; });
+  const VkResult result = WaitOnDevice(
+      object.device(), UINT64_MAX, [&] { return progress.reached.load() >= progress.submitted; });
+  if (result == VK_SUCCESS) {
+    object.LetGo();
+  }
+  return result;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkDeviceWaitIdle(VkDevice device) {
   Device& object = Device::From(device);
-  return WaitOnDevice(object, UINT64_MAX, [&] {
+  const VkResult result = WaitOnDevice(object, UINT64_MAX, [&] {
     for (const auto& queue : object.queues()) {
       const QueueProgress& progress = *queue->progress();
       if (progress.reached.load() < progress.submitted) {
@@ -155,6 +172,12 @@ VKAPI_ATTR VkResult VKAPI_CALL vkDeviceWaitIdle(VkDevice device) {
     }
     return true;
   });
+  if (result == VK_SUCCESS) {
+    for (const auto& queue : object.queues()) {
+      queue->LetGo();
+    }
+  }
+  return result;
 }
 
 }  // namespace entry

@@ -35,6 +35,9 @@ class Queue : public Dispatchable {
   uint32_t index() const { return index_; }
   VkDeviceQueueCreateFlags flags() const { return flags_; }
   const std::shared_ptr<QueueProgress>& progress() const { return progress_; }
+  /// The program has waited until nothing is pending. The host's driver is told, so that it is done
+  /// with everything that the queue used before the program destroys any of it.
+  void LetGo();
 
  private:
   Device& device_;
@@ -42,6 +45,7 @@ class Queue : public Dispatchable {
   const uint32_t index_;
   const VkDeviceQueueCreateFlags flags_;
   std::shared_ptr<QueueProgress> progress_;
+  uint64_t let_go_ = 0;  // of this many batches; guarded by Session::progress_mutex()
 };
 
 }  // namespace vesper::client

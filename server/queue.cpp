@@ -166,6 +166,10 @@ bool HostQueue::IsIdle() {
   return done_ == submitted_;
 }
 
+VkResult HostQueue::LetGo() {
+  return IsIdle() ? device_.table().vkQueueWaitIdle(handle_) : VK_SUCCESS;
+}
+
 void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
   std::vector<VkSubmitInfo> batches(submits, submits + count);
   if (batches.empty()) {

@@ -31,6 +31,10 @@ class HostQueue {
   VkQueue handle() const { return handle_; }
   /// True when everything that was submitted is known to be done. Any thread.
   bool IsIdle();
+  /// Lets the driver give up what the work that is done has used: some do so only after they have
+  /// signalled its end, and a program that has waited for the queue may destroy it all. Never waits
+  /// for work: does nothing while there is some.
+  VkResult LetGo();
 
   // Null command buffers and semaphores (dead or poisoned ones) are left out. A driver's failure
   // ends the device.

@@ -293,6 +293,12 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         return queue != nullptr ? (queue->BindSparse(a.pBindInfo, a.bindInfoCount), true)
                                 : device.IsLost();
       }
+      case number::vkQueueWaitIdle: {
+        auto& a = *static_cast<proto::Args_vkQueueWaitIdle*>(args);
+        HostQueue* queue = device.FindQueue(a.queue);
+        a.ret = queue != nullptr ? queue->LetGo() : VK_SUCCESS;
+        break;
+      }
       case number::vkCreateBuffer: {
         auto& a = *static_cast<proto::Args_vkCreateBuffer*>(args);
         a.ret = vk.vkCreateBuffer(a.device, a.pCreateInfo, nullptr, a.pBuffer);

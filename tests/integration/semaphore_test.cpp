@@ -153,6 +153,17 @@ TEST_F(SemaphoreTest, WaitOnTheHostBeforeTheSubmissionIsThere) {
   ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
 }
 
+TEST_F(SemaphoreTest, DestroyedOnceTheQueueIsIdle) {
+  // Whatever a driver still does with a semaphore after it has signalled the end of the work that
+  // waited for it, it has done when the queue is idle.
+  for (int round = 0; round < 2000; ++round) {
+    const Owned<VkSemaphore> timeline = MakeTimeline();
+    SubmitWith({}, {{timeline, 1}});
+    SubmitWith({{timeline, 1}}, {});
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue)) << "round " << round;
+  }
+}
+
 TEST_F(SemaphoreTest, LongPipelineOnOneTimeline) {
   const Owned<VkSemaphore> timeline = MakeTimeline();
   for (uint64_t i = 0; i < 100; ++i) {

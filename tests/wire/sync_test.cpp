@@ -101,6 +101,17 @@ TEST_F(Sync, TheHostAddsItsTimelineAndLeavesTheRest) {
   vk::vkDestroySemaphore(device_, binary, nullptr);
 }
 
+TEST_F(Sync, TheDriverIsDoneWithAQueueThatWasWaitedFor) {
+  ASSERT_EQ(Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), VK_SUCCESS);
+  ASSERT_EQ(vk::vkQueueWaitIdle(queue_), VK_SUCCESS);
+  EXPECT_EQ(vk::vkQueueWaitIdle(queue_), VK_SUCCESS);
+  EXPECT_EQ(vk::vkDeviceWaitIdle(device_), VK_SUCCESS);
+  EXPECT_THAT(Calls(), ElementsAre("vkQueueSubmit", "vkQueueWaitIdle")) << "once is enough";
+  ASSERT_EQ(Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), VK_SUCCESS);
+  EXPECT_EQ(vk::vkDeviceWaitIdle(device_), VK_SUCCESS);
+  EXPECT_THAT(Calls(), ElementsAre("vkQueueSubmit", "vkQueueWaitIdle"));
+}
+
 TEST_F(Sync, TimelinesFollowSubmissions) {
   const VkSemaphore timeline = CreateTimeline(3);
   EXPECT_EQ(Value(timeline), 3u);
