@@ -17,14 +17,16 @@ class Server:
     """Starts `vesperd` on the driver of `manifest` and waits until it listens. `transport` is unix or
     tcp; `endpoint` is where guests find it. Its log is in `work`."""
 
-    def __init__(self, vesperd: Path, manifest: Path, transport: str, work: Path) -> None:
+    def __init__(self, vesperd: Path, manifest: Path, transport: str, work: Path,
+                 environment: dict[str, str]) -> None:
         self._log = work / "vesperd.log"
         listen = f"unix:{work}/vesper.sock" if transport == "unix" else "tcp:127.0.0.1:0"
         try:
             with open(self._log, "wb") as log:
                 self._process = subprocess.Popen(
                     [str(vesperd), "--listen", listen, "--driver", str(manifest)],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                    env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True)
         except OSError as error:
             raise RunError(f"{vesperd} could not be started: {error}.") from error
         try:
