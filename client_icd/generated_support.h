@@ -82,6 +82,8 @@ VkResult CreateObjects(Owner& owner, Send send, uint16_t number, void* args, con
 /// one: a place to remember the way back. Programs count on being asked (Vulkan 1.4, "Host
 /// Memory"), and on hearing VK_ERROR_OUT_OF_HOST_MEMORY when they refuse.
 struct AllocatedObject {
+  explicit AllocatedObject(const Allocator& callbacks) : allocator(callbacks) {}
+
   Allocator allocator;
 };
 
