@@ -71,6 +71,7 @@ class Buffer {
   std::byte* At(size_t offset) { return data_ + offset; }
   std::span<const std::byte> Bytes() const { return {data_, size_}; }
   size_t size() const { return size_; }
+  size_t capacity() const { return capacity_; }
   bool Failed() const { return failed_; }
   void Clear() {
     size_ = 0;

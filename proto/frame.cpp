@@ -9,7 +9,14 @@
 namespace vesper::proto {
 namespace {
 
+/// What is read while the size of the next frame is not known.
 constexpr size_t kReceiveBytes = 64u << 10;
+/// Frames from here on are large: copying them costs more than giving their memory away.
+constexpr size_t kLargeFrameBytes = 64u << 10;
+/// A receive buffer that has grown beyond this is not kept. Frames of memory contents are smaller.
+constexpr size_t kKeptBufferBytes = 16u << 20;
+/// Receive buffers that wait for their next use hold this much together.
+constexpr size_t kKeptPoolBytes = 32u << 20;
 
 struct FrameHeader {
   uint32_t bytes;
@@ -27,32 +34,121 @@ static_assert(sizeof(CommandHeader) == kCommandHeaderBytes);
 
 }  // namespace
 
+// -- receiving ---------------------------------------------------------------------------------
+
+Buffer FramePool::Take() {
+  const std::lock_guard lock(mutex_);
+  const auto largest = std::max_element(
+      buffers_.begin(), buffers_.end(),
+      [](const Buffer& a, const Buffer& b) { return a.capacity() < b.capacity(); });
+  if (largest == buffers_.end()) {
+    return Buffer();
+  }
+  Buffer taken = std::move(*largest);
+  bytes_ -= taken.capacity();
+  buffers_.erase(largest);
+  return taken;
+}
+
+void FramePool::Give(Buffer buffer) {
+  buffer.Clear();
+  const std::lock_guard lock(mutex_);
+  if (buffer.capacity() == 0 || buffer.capacity() > kKeptBufferBytes ||
+      bytes_ + buffer.capacity() > kKeptPoolBytes) {
+    return;
+  }
+  bytes_ += buffer.capacity();
+  buffers_.push_back(std::move(buffer));
+}
+
+FrameMemory::~FrameMemory() {
+  if (pool_ != nullptr) {
+    pool_->Give(std::move(buffer_));
+  }
+}
+
+FrameMemory& FrameMemory::operator=(FrameMemory&& other) noexcept {
+  std::swap(buffer_, other.buffer_);
+  std::swap(payload_, other.payload_);
+  std::swap(pool_, other.pool_);
+  return *this;
+}
+
+size_t FrameSplitter::PendingFrame() const {
+  if (received_ - consumed_ < kFrameHeaderBytes) {
+    return 0;
+  }
+  FrameHeader header;
+  std::memcpy(&header, buffer_.Bytes().data() + consumed_, sizeof(header));
+  return kFrameHeaderBytes + header.bytes;
+}
+
+bool FrameSplitter::Reserve(size_t bytes) {
+  if (consumed_ > 0 && consumed_ + bytes > buffer_.capacity()) {
+    std::memmove(buffer_.At(0), buffer_.At(consumed_), received_ - consumed_);
+    received_ -= consumed_;
+    consumed_ = 0;
+  }
+  if (buffer_.size() < consumed_ + bytes) {
+    buffer_.Append(consumed_ + bytes - buffer_.size());
+    if (buffer_.Failed()) {
+      error_ = "out of memory for a frame";
+      return false;
+    }
+  }
+  return true;
+}
+
 std::span<std::byte> FrameSplitter::BeginReceive() {
   if (Failed()) {
     return {};
   }
-  if (consumed_ > 0) {
-    std::memmove(buffer_.At(0), buffer_.At(consumed_), received_ - consumed_);
-    received_ -= consumed_;
-    consumed_ = 0;
-    if (received_ == 0) {
-      buffer_.Shrink(4u << 20);
-    }
+  if (consumed_ == received_) {
+    consumed_ = received_ = 0;
+    buffer_.Shrink(kKeptBufferBytes);
+    ready_ = buffer_.capacity();
   }
-  // At least one read's worth, and for a large frame as much again as has come: the buffer at most
-  // doubles what the peer really sent.
-  const size_t want = received_ + std::max(kReceiveBytes, received_);
-  if (buffer_.size() < want) {
-    buffer_.Append(want - buffer_.size());
-    if (buffer_.Failed()) {
-      error_ = "out of memory for a frame";
-      return {};
-    }
+  const size_t here = received_ - consumed_;
+  const size_t frame = PendingFrame();
+  size_t wanted = here + kReceiveBytes;
+  if (frame > here && frame > kLargeFrameBytes) {
+    // To its end if there was room from the start, else as much again as has come: the buffer at
+    // most doubles what the peer really sent.
+    wanted = std::min(frame, std::max({wanted, 2 * here, ready_}));
   }
-  return {buffer_.At(received_), buffer_.size() - received_};
+  if (!Reserve(wanted)) {
+    return {};
+  }
+  return {buffer_.At(received_), consumed_ + wanted - received_};
 }
 
 void FrameSplitter::EndReceive(size_t bytes) { received_ += bytes; }
+
+FrameMemory FrameSplitter::TakeOver(const Frame& frame) {
+  FrameMemory taken;
+  taken.pool_ = pool_;
+  const size_t bytes = frame.payload.size();
+  if (bytes < kLargeFrameBytes) {
+    taken.buffer_.Put(frame.payload.data(), bytes);
+    if (!taken.buffer_.Failed()) {
+      taken.payload_ = taken.buffer_.Bytes().first(bytes);
+    }
+    return taken;
+  }
+  // What has come of the next frames moves instead; there is seldom any.
+  Buffer next = pool_->Take();
+  next.Put(buffer_.Bytes().data() + consumed_, received_ - consumed_);
+  if (next.Failed()) {
+    return taken;
+  }
+  received_ -= consumed_;
+  consumed_ = 0;
+  taken.payload_ = frame.payload;
+  taken.buffer_ = std::move(buffer_);
+  buffer_ = std::move(next);
+  ready_ = buffer_.capacity();
+  return taken;
+}
 
 std::optional<Frame> FrameSplitter::Next() {
   if (Failed() || received_ - consumed_ < kFrameHeaderBytes) {
@@ -74,6 +170,7 @@ std::optional<Frame> FrameSplitter::Next() {
   const Frame frame{static_cast<FrameType>(header.type),
                     {buffer_.At(consumed_ + kFrameHeaderBytes), header.bytes}};
   consumed_ += kFrameHeaderBytes + header.bytes;
+  ready_ = buffer_.capacity();
   return frame;
 }
 

@@ -10,9 +10,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "proto/buffer.h"
 #include "proto/limits.h"
@@ -39,6 +43,39 @@ struct Frame {
   std::span<const std::byte> payload;
 };
 
+/// Receive buffers that wait for their next use: memory that was just received into is in the cache
+/// and needs no page faults. Thread-safe.
+class FramePool {
+ public:
+  /// The largest there is, with nothing in it; empty if there is none.
+  Buffer Take();
+  /// Keeps the memory for later, or frees it if enough is kept.
+  void Give(Buffer buffer);
+
+ private:
+  std::mutex mutex_;
+  std::vector<Buffer> buffers_;
+  size_t bytes_ = 0;
+};
+
+/// The payload of a frame that outlives the splitter's next receive. Movable, and on any thread.
+class FrameMemory {
+ public:
+  FrameMemory() = default;
+  ~FrameMemory();
+  FrameMemory(FrameMemory&& other) noexcept { *this = std::move(other); }
+  FrameMemory& operator=(FrameMemory&& other) noexcept;
+
+  std::span<const std::byte> payload() const { return payload_; }
+
+ private:
+  friend class FrameSplitter;
+
+  Buffer buffer_;
+  std::span<const std::byte> payload_;
+  std::shared_ptr<FramePool> pool_;
+};
+
 /// Cuts a received byte stream into frames.
 ///
 /// Problem: a read returns any number of bytes: half a header, or two frames and a half. Usage:
@@ -46,17 +83,24 @@ struct Frame {
 ///   splitter.EndReceive(read(fd, space.data(), space.size()));
 ///   while (std::optional<Frame> frame = splitter.Next()) …
 /// Goals: no I/O inside (so it is tested and fuzzed without sockets); payloads are contiguous and
-/// 8-byte aligned; memory grows only as bytes really arrive, whatever a header claims.
-/// A frame is valid until the next BeginReceive. Not thread-safe.
+/// 8-byte aligned; memory grows only as bytes really arrive, whatever a header claims; the bytes of
+/// a large frame are received where they stay: its end is the end of the space that is offered, so
+/// that nothing of the next frame has to move, and the memory is used again.
+/// A frame is valid until the next BeginReceive or TakeOver, or, taken over, as long as wanted.
+/// Not thread-safe.
 class FrameSplitter {
  public:
-  explicit FrameSplitter(uint32_t max_payload) : max_payload_(max_payload) {}
+  explicit FrameSplitter(uint32_t max_payload)
+      : max_payload_(max_payload), pool_(std::make_shared<FramePool>()) {}
 
   /// Space to receive into; never empty unless Failed() or out of memory.
   std::span<std::byte> BeginReceive();
   void EndReceive(size_t bytes);
   /// The next whole frame, if there is one.
   std::optional<Frame> Next();
+  /// Takes over what Next() has just returned. A large frame keeps its memory, of a small one a
+  /// copy is made. Without a payload, though the frame has one, if there is no memory.
+  FrameMemory TakeOver(const Frame& frame);
 
   /// Later frames may have up to this many payload bytes.
   void SetMaxPayload(uint32_t max_payload) { max_payload_ = max_payload; }
@@ -65,11 +109,18 @@ class FrameSplitter {
   const std::string& Error() const { return error_; }
 
  private:
+  /// Bytes of the frame that begins at consumed_, with its header; 0 if that is not known yet.
+  size_t PendingFrame() const;
+  /// Room for `bytes` after consumed_, if there is memory.
+  bool Reserve(size_t bytes);
+
   uint32_t max_payload_;
   Buffer buffer_;
   size_t received_ = 0;  // bytes of buffer_ that hold data
   size_t consumed_ = 0;  // bytes of those that were handed out
+  size_t ready_ = 0;     // capacity of buffer_ when the frame at consumed_ began
   std::string error_;
+  std::shared_ptr<FramePool> pool_;
 };
 
 /// Appends a frame header; FinishFrame sets its size once the payload is appended.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The frame splitter, fed in pieces of any size, and the walk over the commands of what it finds.
-// Property: cutting the same stream into other pieces finds the same frames.
+// Property: cutting the same stream into other pieces finds the same frames, and so does taking
+// them over.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -14,7 +15,7 @@
 namespace {
 
 /// Feeds `bytes` in pieces of `piece` and returns a checksum of the frames and commands found.
-uint64_t Walk(std::span<const uint8_t> bytes, size_t piece) {
+uint64_t Walk(std::span<const uint8_t> bytes, size_t piece, bool take_over) {
   vesper::proto::FrameSplitter splitter(1u << 20);
   uint64_t sum = 0;
   while (!bytes.empty() && !splitter.Failed()) {
@@ -26,7 +27,12 @@ uint64_t Walk(std::span<const uint8_t> bytes, size_t piece) {
     std::memcpy(space.data(), bytes.data(), count);
     splitter.EndReceive(count);
     bytes = bytes.subspan(count);
-    while (const auto frame = splitter.Next()) {
+    while (auto frame = splitter.Next()) {
+      vesper::proto::FrameMemory taken;
+      if (take_over) {
+        taken = splitter.TakeOver(*frame);
+        frame->payload = taken.payload();
+      }
       sum = sum * 31 + static_cast<uint64_t>(frame->type) + frame->payload.size();
       vesper::proto::CommandWalker walker(frame->payload);
       while (const auto command = walker.Next()) {
@@ -49,7 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const size_t piece = data[0] + 1u;
   const std::span<const uint8_t> bytes(data + 1, size - 1);
-  if (Walk(bytes, piece) != Walk(bytes, size)) {
+  const uint64_t sum = Walk(bytes, piece, false);
+  if (sum != Walk(bytes, size, false) || sum != Walk(bytes, size, true)) {
     std::abort();
   }
   return 0;

@@ -149,6 +149,90 @@ TEST(FrameSplitter, HoldsNoMoreThanTwiceWhatCame) {
   EXPECT_FALSE(splitter.Failed());
 }
 
+/// Large frames, and small ones between them.
+Stream MakeMixedStream(Random& random, size_t frames) {
+  Stream stream;
+  for (size_t i = 0; i < frames; ++i) {
+    const size_t payload = random.Below(random.OneIn(2) ? 60'000 : 40) * 8;
+    const Bytes frame = MakeFrame(static_cast<uint32_t>(payload), 4, 0, payload);
+    stream.bytes.insert(stream.bytes.end(), frame.begin(), frame.end());
+    stream.payloads.emplace_back(frame.begin() + kFrameHeaderBytes, frame.end());
+  }
+  return stream;
+}
+
+TEST(FrameSplitter, FramesThatWereTakenOverStayAsTheyAre) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Random random(seed);
+    const Stream stream = MakeMixedStream(random, 30);
+    std::vector<FrameMemory> taken;
+    std::vector<Bytes> kept;
+    {
+      FrameSplitter splitter(kMaxPayload);
+      for (size_t position = 0; position < stream.bytes.size();) {
+        const std::span<std::byte> space = splitter.BeginReceive();
+        ASSERT_FALSE(space.empty());
+        const size_t bytes =
+            std::min({space.size(), stream.bytes.size() - position, 1 + random.Below(200'000)});
+        std::memcpy(space.data(), stream.bytes.data() + position, bytes);
+        splitter.EndReceive(bytes);
+        position += bytes;
+        while (const std::optional<Frame> frame = splitter.Next()) {
+          // Some are only looked at, some go at once, and their memory is used again.
+          if (random.OneIn(4)) {
+            kept.emplace_back(frame->payload.begin(), frame->payload.end());
+            taken.emplace_back();
+            continue;
+          }
+          taken.push_back(splitter.TakeOver(*frame));
+          kept.emplace_back();
+          if (random.OneIn(4)) {
+            const std::span<const std::byte> payload = taken.back().payload();
+            kept.back().assign(payload.begin(), payload.end());
+            taken.back() = FrameMemory();
+          }
+        }
+      }
+    }
+    ASSERT_EQ(taken.size(), stream.payloads.size());
+    for (size_t i = 0; i < taken.size(); ++i) {
+      const std::span<const std::byte> payload = taken[i].payload();
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(payload.data()) % 8, 0u);
+      if (!payload.empty()) {
+        kept[i].assign(payload.begin(), payload.end());
+      }
+      EXPECT_EQ(kept[i], stream.payloads[i]) << "frame " << i << " of seed " << seed;
+    }
+  }
+}
+
+TEST(FrameSplitter, ReceivesLargeFramesIntoTheMemoryOfEarlierOnes) {
+  constexpr size_t kPayload = 512u << 10;
+  const Bytes frame = MakeFrame(kPayload, 4, 0, kPayload);
+  FrameSplitter splitter(kMaxPayload);
+  const std::byte* memory = nullptr;
+  for (int i = 0; i < 10; ++i) {
+    size_t position = 0;
+    std::optional<Frame> found;
+    while (!found) {
+      const std::span<std::byte> space = splitter.BeginReceive();
+      // Once the size is known there is room for the rest of the frame, and for nothing else.
+      if (i > 0 && position > 0) {
+        EXPECT_EQ(space.size(), frame.size() - position);
+      }
+      const size_t bytes = std::min(space.size(), frame.size() - position);
+      std::memcpy(space.data(), frame.data() + position, bytes);
+      splitter.EndReceive(bytes);
+      position += bytes;
+      found = splitter.Next();
+    }
+    if (i > 0) {
+      EXPECT_EQ(found->payload.data(), memory);
+    }
+    memory = found->payload.data();
+  }
+}
+
 TEST(FrameSplitter, ObeysANewLimit) {
   FrameSplitter splitter(8);
   splitter.SetMaxPayload(64);
