@@ -199,9 +199,14 @@ void Decoder::Array(const Op& op, std::byte* value, Part part) {
       Malformed();
       return;
     }
-    elements = Allocate(bytes.size(), 1);
-    if (elements != nullptr && !bytes.empty()) {
-      std::memcpy(elements, bytes.data(), bytes.size());
+    if (op.kind == OpKind::kPlain && (op.flags & kOut) == 0 && bytes.size() >= borrow_from_) {
+      // The cast is for the pointer's type only: whoever is given an input does not write to it.
+      elements = const_cast<std::byte*>(bytes.data());
+    } else {
+      elements = Allocate(bytes.size(), 1);
+      if (elements != nullptr && !bytes.empty()) {
+        std::memcpy(elements, bytes.data(), bytes.size());
+      }
     }
   } else if (op.kind == OpKind::kRecords) {
     const std::span<const std::byte> images = reader_->TakeArray(count, op.size);

@@ -5,6 +5,7 @@
 // made from a capped arena; every handle goes through the resolver.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -42,6 +43,10 @@ class Decoder {
   /// `resolver` may be null if the records hold no handles.
   Decoder(Arena& arena, HandleResolver* resolver) : arena_(arena), resolver_(resolver) {}
 
+  /// From now on input arrays of plain elements that have `bytes` bytes or more are not copied:
+  /// they lie in the reader's bytes, and are valid as long as those are.
+  void BorrowArraysFrom(size_t bytes) { borrow_from_ = bytes; }
+
   /// A command's arguments into `args` (record.size bytes). Output pointers point to zeroed memory
   /// of the size that the guest asked for, output chains have the guest's shape.
   DecodeResult Request(const Record& record, Reader& reader, void* args);
@@ -75,6 +80,7 @@ class Decoder {
   Reader* reader_ = nullptr;
   bool unavailable_ = false;
   uint32_t depth_ = 0;
+  size_t borrow_from_ = SIZE_MAX;
   std::vector<ObjectId> new_ids_;
   std::vector<ObjectId> consumed_ids_;
 };

@@ -111,6 +111,9 @@ void Encoder::Array(const Op& op, const std::byte* value, size_t image, bool sha
       buffer_.Put(elements, count);
       return;
     case OpKind::kPlain:
+      if (elements == elsewhere_) {
+        return;
+      }
       if (count > kMaxFrameBytes / op.size) {
         // Too large for any frame; the size is what makes the sender refuse it.
         buffer_.Append(kMaxFrameBytes);

@@ -29,8 +29,11 @@ using IdOfHandle = uint64_t (*)(HandleType type, uint64_t handle);
 /// Encodes records into a buffer. Not thread-safe; cheap to make.
 class Encoder {
  public:
-  Encoder(Buffer& buffer, const KnownStructs& known, IdOfHandle id_of)
-      : buffer_(buffer), known_(known), id_of_(id_of) {}
+  /// `elsewhere`: an array of plain elements there is announced and not written; its bytes must
+  /// follow what is encoded. It has to be the last that the record points to.
+  Encoder(Buffer& buffer, const KnownStructs& known, IdOfHandle id_of,
+          const void* elsewhere = nullptr)
+      : buffer_(buffer), known_(known), id_of_(id_of), elsewhere_(elsewhere) {}
 
   /// A command's arguments: what the host needs (inputs whole, outputs as far as their shape).
   void Request(const Record& record, const void* args) { Image(record, args, Part::kRequest); }
@@ -55,6 +58,7 @@ class Encoder {
   Buffer& buffer_;
   const KnownStructs& known_;
   IdOfHandle id_of_;
+  const void* elsewhere_;
 };
 
 }  // namespace vesper::proto

@@ -180,8 +180,9 @@ size_t BeginFrame(Buffer& buffer, FrameType type) {
   return header;
 }
 
-void FinishFrame(Buffer& buffer, size_t header) {
-  buffer.Patch(header, static_cast<uint32_t>(buffer.size() - header - kFrameHeaderBytes));
+void FinishFrame(Buffer& buffer, size_t header, size_t following) {
+  buffer.Patch(header,
+               static_cast<uint32_t>(buffer.size() - header - kFrameHeaderBytes + following));
 }
 
 size_t BeginCommand(Buffer& buffer, uint16_t number, uint16_t flags, uint64_t serial) {
@@ -193,11 +194,11 @@ size_t BeginCommand(Buffer& buffer, uint16_t number, uint16_t flags, uint64_t se
   return header;
 }
 
-bool FinishCommand(Buffer& buffer, size_t header) {
+bool FinishCommand(Buffer& buffer, size_t header, size_t following) {
   if (buffer.Failed()) {
     return false;
   }
-  const size_t size = buffer.size() - header;
+  const size_t size = buffer.size() - header + following;
   if (size > kMaxFrameBytes) {
     buffer.Truncate(header);
     return false;

@@ -123,14 +123,16 @@ class FrameSplitter {
   std::shared_ptr<FramePool> pool_;
 };
 
-/// Appends a frame header; FinishFrame sets its size once the payload is appended.
+/// Appends a frame header; FinishFrame sets its size once the payload is appended. `following`:
+/// bytes of the payload that will be written after the buffer.
 size_t BeginFrame(Buffer& buffer, FrameType type);
-void FinishFrame(Buffer& buffer, size_t header);
+void FinishFrame(Buffer& buffer, size_t header, size_t following = 0);
 
-/// Appends a command's header (and serial, unless 0); FinishCommand sets its size. False if the
-/// command is too large for a frame; it is then removed again.
+/// Appends a command's header (and serial, unless 0); FinishCommand sets its size, with `following`
+/// bytes that will be written after the buffer. False if the command is too large for a frame; it
+/// is then removed again.
 size_t BeginCommand(Buffer& buffer, uint16_t number, uint16_t flags, uint64_t serial);
-[[nodiscard]] bool FinishCommand(Buffer& buffer, size_t header);
+[[nodiscard]] bool FinishCommand(Buffer& buffer, size_t header, size_t following = 0);
 
 /// One command of a kCommands frame.
 struct Command {

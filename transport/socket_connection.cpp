@@ -20,8 +20,9 @@
 namespace vesper::transport {
 namespace {
 
-// Parts handed to one system call; a writer with more of them makes several calls.
-constexpr size_t kMaxParts = 64;
+// Parts handed to one system call; a writer with more of them makes several calls. Scattered pages
+// of memory come in many parts, and a call costs more than most of them. The system takes 1024.
+constexpr size_t kMaxParts = 512;
 
 // Wanted send buffer of a Unix socket: enough that a frame of commands seldom waits for the reader.
 // The kernel may give less. TCP sizes its buffers itself as long as nobody sets them.

@@ -60,6 +60,25 @@ TEST_F(DecoderTest, AnUnknownAlternativeOfAUnionIsZero) {
       << "else the driver would follow the guest's pointers";
 }
 
+TEST_F(DecoderTest, LargeInputArraysAreBorrowedIfAsked) {
+  const std::vector<std::byte> patch(8192, std::byte{3});
+  for (const size_t from : {size_t{8192}, size_t{8193}}) {
+    Buffer bytes;
+    const Args_vesperWriteMemory args{Device(), 1, patch.size(), patch.data()};
+    const Record& record = *CommandRecord(number::vesperWriteMemory);
+    Encoder(bytes, KnownStructs(), Same).Request(record, &args);
+    Args_vesperWriteMemory decoded;
+    Reader reader(bytes.Bytes());
+    decoder_.BorrowArraysFrom(from);
+    ASSERT_EQ(decoder_.Request(record, reader, &decoded), DecodeResult::kDecoded);
+    const auto* begin = static_cast<const std::byte*>(decoded.pPatch);
+    const bool is_inside =
+        begin >= bytes.Bytes().data() && begin < bytes.Bytes().data() + bytes.size();
+    EXPECT_EQ(is_inside, from <= patch.size());
+    EXPECT_EQ(std::memcmp(begin, patch.data(), patch.size()), 0);
+  }
+}
+
 TEST_F(DecoderTest, NewIdsAreOfTheTypeThatIsMade) {
   const VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   Args_vkCreateBuffer decoded;
