@@ -74,6 +74,16 @@ FrameMemory& FrameMemory::operator=(FrameMemory&& other) noexcept {
   return *this;
 }
 
+std::optional<FrameMemory> FrameMemory::Copy(std::span<const std::byte> payload) {
+  FrameMemory memory;
+  memory.buffer_.Put(payload.data(), payload.size());
+  if (memory.buffer_.Failed()) {
+    return std::nullopt;
+  }
+  memory.payload_ = memory.buffer_.Bytes().first(payload.size());
+  return memory;
+}
+
 size_t FrameSplitter::PendingFrame() const {
   if (received_ - consumed_ < kFrameHeaderBytes) {
     return 0;
@@ -124,27 +134,22 @@ std::span<std::byte> FrameSplitter::BeginReceive() {
 
 void FrameSplitter::EndReceive(size_t bytes) { received_ += bytes; }
 
-FrameMemory FrameSplitter::TakeOver(const Frame& frame) {
-  FrameMemory taken;
-  taken.pool_ = pool_;
-  const size_t bytes = frame.payload.size();
-  if (bytes < kLargeFrameBytes) {
-    taken.buffer_.Put(frame.payload.data(), bytes);
-    if (!taken.buffer_.Failed()) {
-      taken.payload_ = taken.buffer_.Bytes().first(bytes);
-    }
-    return taken;
+std::optional<FrameMemory> FrameSplitter::TakeOver(const Frame& frame) {
+  if (frame.payload.size() < kLargeFrameBytes) {
+    return FrameMemory::Copy(frame.payload);
   }
   // What has come of the next frames moves instead; there is seldom any.
   Buffer next = pool_->Take();
   next.Put(buffer_.Bytes().data() + consumed_, received_ - consumed_);
   if (next.Failed()) {
-    return taken;
+    return std::nullopt;
   }
   received_ -= consumed_;
   consumed_ = 0;
+  FrameMemory taken;
   taken.payload_ = frame.payload;
   taken.buffer_ = std::move(buffer_);
+  taken.pool_ = pool_;
   buffer_ = std::move(next);
   ready_ = buffer_.capacity();
   return taken;

@@ -66,6 +66,9 @@ class FrameMemory {
   FrameMemory(FrameMemory&& other) noexcept { *this = std::move(other); }
   FrameMemory& operator=(FrameMemory&& other) noexcept;
 
+  /// A copy; nothing if memory is out.
+  static std::optional<FrameMemory> Copy(std::span<const std::byte> payload);
+
   std::span<const std::byte> payload() const { return payload_; }
 
  private:
@@ -99,8 +102,8 @@ class FrameSplitter {
   /// The next whole frame, if there is one.
   std::optional<Frame> Next();
   /// Takes over what Next() has just returned. A large frame keeps its memory, of a small one a
-  /// copy is made. Without a payload, though the frame has one, if there is no memory.
-  FrameMemory TakeOver(const Frame& frame);
+  /// copy is made. Nothing if memory is out.
+  std::optional<FrameMemory> TakeOver(const Frame& frame);
 
   /// Later frames may have up to this many payload bytes.
   void SetMaxPayload(uint32_t max_payload) { max_payload_ = max_payload; }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,10 +29,13 @@ uint64_t Walk(std::span<const uint8_t> bytes, size_t piece, bool take_over) {
     splitter.EndReceive(count);
     bytes = bytes.subspan(count);
     while (auto frame = splitter.Next()) {
-      vesper::proto::FrameMemory taken;
+      std::optional<vesper::proto::FrameMemory> taken;
       if (take_over) {
         taken = splitter.TakeOver(*frame);
-        frame->payload = taken.payload();
+        if (!taken) {
+          std::abort();
+        }
+        frame->payload = taken->payload();
       }
       sum = sum * 31 + static_cast<uint64_t>(frame->type) + frame->payload.size();
       vesper::proto::CommandWalker walker(frame->payload);

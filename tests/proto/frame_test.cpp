@@ -184,7 +184,9 @@ TEST(FrameSplitter, FramesThatWereTakenOverStayAsTheyAre) {
             taken.emplace_back();
             continue;
           }
-          taken.push_back(splitter.TakeOver(*frame));
+          std::optional<FrameMemory> memory = splitter.TakeOver(*frame);
+          ASSERT_TRUE(memory.has_value());
+          taken.push_back(std::move(*memory));
           kept.emplace_back();
           if (random.OneIn(4)) {
             const std::span<const std::byte> payload = taken.back().payload();
