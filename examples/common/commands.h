@@ -15,7 +15,7 @@
   X(GetPhysicalDeviceFeatures2)             \
   X(GetPhysicalDeviceFormatProperties)      \
   X(GetPhysicalDeviceMemoryProperties)      \
-  X(GetPhysicalDeviceProperties)            \
+  X(GetPhysicalDeviceProperties2)           \
   X(GetPhysicalDeviceQueueFamilyProperties)
 
 #define VESPER_EXAMPLE_DEVICE_COMMANDS(X) \
@@ -77,6 +77,7 @@
   X(MapMemory)                            \
   X(QueueSubmit2)                         \
   X(ResetCommandPool)                     \
+  X(ResetFences)                          \
   X(UnmapMemory)                          \
   X(UpdateDescriptorSets)                 \
   X(WaitForFences)                        \

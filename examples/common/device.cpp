@@ -27,14 +27,14 @@ std::string VersionText(uint32_t version) {
 
 }  // namespace
 
-Instance::Instance(const char* application_name) {
+Instance::Instance(const char* application_name, uint32_t api_version) {
   const auto create_instance = Required<PFN_vkCreateInstance>(
       vkGetInstanceProcAddr(nullptr, "vkCreateInstance"), "vkCreateInstance");
   const VkApplicationInfo application_info = {
       .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
       .pApplicationName = application_name,
       .applicationVersion = 1,
-      .apiVersion = VK_API_VERSION_1_3,
+      .apiVersion = api_version,
   };
   const VkInstanceCreateInfo create_info = {
       .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
@@ -64,9 +64,15 @@ Device::Device(const Instance& instance, uint32_t index) : instance_(instance) {
         "vkEnumeratePhysicalDevices");
   physical_device_ = devices[index];
 
-  VkPhysicalDeviceProperties properties;
-  commands.GetPhysicalDeviceProperties(physical_device_, &properties);
+  VkPhysicalDeviceDriverProperties driver = {
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+  VkPhysicalDeviceProperties2 properties2 = {
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &driver};
+  commands.GetPhysicalDeviceProperties2(physical_device_, &properties2);
+  const VkPhysicalDeviceProperties& properties = properties2.properties;
   name_ = properties.deviceName;
+  driver_ = std::string(driver.driverName) + " " + driver.driverInfo;
+  api_version_ = properties.apiVersion;
   if (properties.apiVersion < VK_API_VERSION_1_3) {
     throw Failure("Vulkan 1.3 is needed, and " + name_ + " has Vulkan " +
                   VersionText(properties.apiVersion) + ".");

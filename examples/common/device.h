@@ -14,8 +14,9 @@ namespace vesper::examples {
 
 class Instance {
  public:
-  // Throws a Failure if there is no driver for Vulkan 1.3.
-  explicit Instance(const char* application_name);
+  // `api_version`: the highest version that the program makes use of. Throws a Failure if there is
+  // no driver for Vulkan 1.3.
+  explicit Instance(const char* application_name, uint32_t api_version = VK_API_VERSION_1_3);
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
@@ -43,6 +44,10 @@ class Device {
   VkQueue queue() const { return queue_; }
   uint32_t queue_family() const { return queue_family_; }
   const std::string& name() const { return name_; }
+  // The driver's name and version, as it says them.
+  const std::string& driver() const { return driver_; }
+  const Instance& instance() const { return instance_; }
+  uint32_t api_version() const { return api_version_; }
 
   // The first memory type among `allowed_types` (a bit mask) that has all of `required` and
   // `preferred`, else the first that has all of `required`. Throws a Failure if there is none.
@@ -60,6 +65,8 @@ class Device {
   VkPhysicalDevice physical_device_ = VK_NULL_HANDLE;
   VkPhysicalDeviceMemoryProperties memory_ = {};
   std::string name_;
+  std::string driver_;
+  uint32_t api_version_ = 0;
   uint32_t queue_family_ = 0;
   VkDevice handle_ = VK_NULL_HANDLE;
   VkQueue queue_ = VK_NULL_HANDLE;
