@@ -129,6 +129,7 @@ void EncodeHello(const Hello& hello, Buffer& buffer) {
   buffer.PutValue<uint64_t>(hello.page_size);
   buffer.PutValue<uint64_t>(hello.pid);
   buffer.PutValue<uint64_t>(hello.probe ? 1 : 0);
+  buffer.PutValue<uint64_t>(hello.compare_all_memory ? 1 : 0);
   buffer.PutValue<uint64_t>(hello.application_version);
   buffer.PutValue<uint64_t>(hello.engine_version);
   buffer.PutValue<uint64_t>(hello.api_version);
@@ -152,6 +153,7 @@ bool DecodeHello(std::span<const std::byte> payload, Hello* hello, std::string* 
   hello->page_size = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->pid = reader.Value<uint64_t>();
   hello->probe = reader.Value<uint64_t>() != 0;
+  hello->compare_all_memory = reader.Value<uint64_t>() != 0;
   hello->application_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->engine_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->api_version = static_cast<uint32_t>(reader.Value<uint64_t>());

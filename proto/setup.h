@@ -18,7 +18,7 @@
 namespace vesper::proto {
 
 /// Changes only when set-up, frames or the encoding itself change in a way that hashes don't show.
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 inline constexpr uint64_t kProtocolMagic = 0x0000'7265'7073'6576;  // "vesper"
 
 struct Hello {
@@ -27,6 +27,9 @@ struct Hello {
   uint64_t pid = 0;
   /// The program only asks who is there (`vesper doctor`): no device objects will be made.
   bool probe = false;
+  /// The host compares all memory that is mapped at every progress, whatever the work can have
+  /// written: the reference that faster ways are tested against.
+  bool compare_all_memory = false;
   uint32_t application_version = 0;
   uint32_t engine_version = 0;
   uint32_t api_version = 0;

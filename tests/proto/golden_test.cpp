@@ -184,6 +184,7 @@ TEST(Golden, Hello) {
   hello.page_size = 4096;
   hello.pid = 0x1234;
   hello.probe = true;
+  hello.compare_all_memory = true;
   hello.application_version = 1;
   hello.engine_version = 2;
   hello.api_version = VK_API_VERSION_1_4;
@@ -196,11 +197,12 @@ TEST(Golden, Hello) {
   Buffer buffer;
   EncodeHello(hello, buffer);
   EXPECT_EQ(Hex(buffer.Bytes()),
-            "a8 00 00 00 01 00 00 00\n"
+            "b0 00 00 00 01 00 00 00\n"
             "76 65 73 70 65 72 00 00\n"  // magic
-            "01 00 00 00 00 00 00 00\n"  // version
+            "02 00 00 00 00 00 00 00\n"  // version
             "00 10 00 00 00 00 00 00\n"
             "34 12 00 00 00 00 00 00\n"
+            "01 00 00 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"
             "02 00 00 00 00 00 00 00\n"

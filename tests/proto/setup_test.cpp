@@ -21,6 +21,7 @@ Hello MakeHello() {
   hello.page_size = 16384;
   hello.pid = 77;
   hello.probe = true;
+  hello.compare_all_memory = true;
   hello.application_version = 3;
   hello.engine_version = 4;
   hello.api_version = 0x404000;
@@ -58,6 +59,7 @@ TEST(Setup, HelloArrivesAsItWasSent) {
   EXPECT_EQ(decoded.page_size, hello.page_size);
   EXPECT_EQ(decoded.pid, hello.pid);
   EXPECT_EQ(decoded.probe, hello.probe);
+  EXPECT_EQ(decoded.compare_all_memory, hello.compare_all_memory);
   EXPECT_EQ(decoded.application_version, hello.application_version);
   EXPECT_EQ(decoded.engine_version, hello.engine_version);
   EXPECT_EQ(decoded.api_version, hello.api_version);
@@ -91,7 +93,7 @@ TEST(Setup, OtherVersionsAreRefusedWithASentence) {
   Hello decoded;
   std::string error;
   EXPECT_FALSE(DecodeHello(Payload(buffer), &decoded, &error));
-  EXPECT_EQ(error, "expected protocol version 1, got 9; install the same Vesper on both sides");
+  EXPECT_EQ(error, "expected protocol version 2, got 9; install the same Vesper on both sides");
 }
 
 TEST(Setup, OtherProtocolsAreRefusedWithASentence) {
