@@ -1,13 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// VkBuffer: the older forms of its commands, and binding.
+// VkBuffer: creation, the older forms of its commands, and binding. The guest remembers what each
+// buffer may be used for: from that follows which submissions can reach the memory that it is bound
+// to, and whether the device may write there.
 #include "client_icd/bind_status.h"
+#include "client_icd/chain.h"
 #include "client_icd/device.h"
+#include "client_icd/device_memory.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/reach.h"
 #include "proto/records_gen.h"
 
-namespace vesper::client::entry {
+namespace vesper::client {
+namespace {
+
+constexpr VkBufferUsageFlags2 kCopyUses =
+    VK_BUFFER_USAGE_2_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_2_TRANSFER_DST_BIT;
+
+/// A buffer with no other use cannot be written by the device.
+constexpr VkBufferUsageFlags2 kReadOnlyUses =
+    VK_BUFFER_USAGE_2_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_2_UNIFORM_TEXEL_BUFFER_BIT |
+    VK_BUFFER_USAGE_2_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_2_INDEX_BUFFER_BIT |
+    VK_BUFFER_USAGE_2_VERTEX_BUFFER_BIT | VK_BUFFER_USAGE_2_INDIRECT_BUFFER_BIT;
+
+struct Buffer {
+  VkBufferUsageFlags2 usage = 0;
+  uint64_t size = 0;
+  Allocator allocator;
+};
+
+void NoteBufferBind(Device& device, VkBuffer handle, VkDeviceMemory memory, uint64_t offset) {
+  const auto* buffer = static_cast<const Buffer*>(device.session().store().State(ToId(handle)));
+  if (buffer != nullptr) {
+    NoteBind(device, memory, ReachOfBuffer(buffer->usage), IsWrittenByDevice(buffer->usage), offset,
+             buffer->size);
+  }
+}
+
+}  // namespace
+
+uint32_t ReachOfBuffer(VkBufferUsageFlags2 usage) {
+  return ((usage & kCopyUses) != 0 ? kReachCopies : kReachNothing) |
+         ((usage & ~kCopyUses) != 0 ? kReachShaders : kReachNothing);
+}
+
+bool IsWrittenByDevice(VkBufferUsageFlags2 usage) { return (usage & ~kReadOnlyUses) != 0; }
+
+namespace entry {
+
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateBuffer(VkDevice device,
+                                              const VkBufferCreateInfo* pCreateInfo,
+                                              const VkAllocationCallbacks* pAllocator,
+                                              VkBuffer* pBuffer) {
+  Device& owner = Device::From(device);
+  const Allocator allocator(pAllocator, owner.allocator());
+  *pBuffer = VK_NULL_HANDLE;
+  Buffer* buffer = allocator.New<Buffer>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
+  if (buffer == nullptr) {
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  buffer->usage = pCreateInfo->usage;
+  if (const auto* flags = FindInChain<VkBufferUsageFlags2CreateInfo>(
+          pCreateInfo->pNext, VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO)) {
+    buffer->usage = flags->usage;
+  }
+  buffer->size = pCreateInfo->size;
+  buffer->allocator = allocator;
+  proto::Args_vkCreateBuffer args{device, pCreateInfo, nullptr, pBuffer};
+  const VkResult result =
+      CreateObjects(owner, Send::kCall, proto::command_number::vkCreateBuffer, &args, &args.ret,
+                    proto::HandleType::kBuffer, reinterpret_cast<uint64_t*>(pBuffer), 1,
+                    kHostMemory | kDeviceMemory);
+  if (result != VK_SUCCESS) {
+    allocator.Delete(buffer);
+    return result;
+  }
+  owner.session().store().SetState(ToId(*pBuffer), buffer);
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkDestroyBuffer(VkDevice device, VkBuffer buffer,
+                                           const VkAllocationCallbacks*) {
+  if (buffer == VK_NULL_HANDLE) {
+    return;
+  }
+  Device& owner = Device::From(device);
+  const proto::Args_vkDestroyBuffer args{device, buffer, nullptr};
+  owner.session().Post(proto::command_number::vkDestroyBuffer, &args);
+  if (auto* object = static_cast<Buffer*>(owner.session().store().Free(ToId(buffer)))) {
+    const Allocator allocator = object->allocator;
+    allocator.Delete(object);
+  }
+}
 
 VKAPI_ATTR void VKAPI_CALL vkGetBufferMemoryRequirements(
     VkDevice device, VkBuffer buffer, VkMemoryRequirements* pMemoryRequirements) {
@@ -18,14 +103,44 @@ VKAPI_ATTR void VKAPI_CALL vkGetBufferMemoryRequirements(
   *pMemoryRequirements = requirements.memoryRequirements;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory2(VkDevice device, uint32_t bindInfoCount,
-                                                   const VkBindBufferMemoryInfo* pBindInfos) {
-  proto::Args_vkBindBufferMemory2 args{device, bindInfoCount, pBindInfos};
-  const VkResult result =
-      CallResult(Device::From(device), proto::command_number::vkBindBufferMemory2, &args, &args.ret,
-                 kHostMemory | kDeviceMemory);
-  WriteBindStatus(pBindInfos, bindInfoCount, result);
+VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory(VkDevice device, VkBuffer buffer,
+                                                  VkDeviceMemory memory,
+                                                  VkDeviceSize memoryOffset) {
+  Device& owner = Device::From(device);
+  proto::Args_vkBindBufferMemory args{device, buffer, memory, memoryOffset};
+  const VkResult result = CallResult(owner, proto::command_number::vkBindBufferMemory, &args,
+                                     &args.ret, kHostMemory | kDeviceMemory);
+  NoteBufferBind(owner, buffer, memory, memoryOffset);
   return result;
 }
 
-}  // namespace vesper::client::entry
+VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory2(VkDevice device, uint32_t bindInfoCount,
+                                                   const VkBindBufferMemoryInfo* pBindInfos) {
+  Device& owner = Device::From(device);
+  proto::Args_vkBindBufferMemory2 args{device, bindInfoCount, pBindInfos};
+  const VkResult result = CallResult(owner, proto::command_number::vkBindBufferMemory2, &args,
+                                     &args.ret, kHostMemory | kDeviceMemory);
+  WriteBindStatus(pBindInfos, bindInfoCount, result);
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteBufferBind(owner, pBindInfos[i].buffer, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+  }
+  return result;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL
+vkBindAccelerationStructureMemoryNV(VkDevice device, uint32_t bindInfoCount,
+                                    const VkBindAccelerationStructureMemoryInfoNV* pBindInfos) {
+  Device& owner = Device::From(device);
+  proto::Args_vkBindAccelerationStructureMemoryNV args{device, bindInfoCount, pBindInfos};
+  const VkResult result =
+      CallResult(owner, proto::command_number::vkBindAccelerationStructureMemoryNV, &args,
+                 &args.ret, kHostMemory | kDeviceMemory);
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteBind(owner, pBindInfos[i].memory, kReachEverything, true, pBindInfos[i].memoryOffset,
+             VK_WHOLE_SIZE);
+  }
+  return result;
+}
+
+}  // namespace entry
+}  // namespace vesper::client

@@ -171,15 +171,16 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBeginCommandBuffer(VkCommandBuffer commandBuffe
     info.pInheritanceInfo = nullptr;  // ignored, so it may be garbage
   }
   buffer.Clear();
+  buffer.ForgetReach();
   const proto::Args_vkBeginCommandBuffer args{commandBuffer, &info};
-  buffer.Record(proto::command_number::vkBeginCommandBuffer, &args);
+  buffer.Record(proto::command_number::vkBeginCommandBuffer, &args, kReachNothing);
   return VK_SUCCESS;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkEndCommandBuffer(VkCommandBuffer commandBuffer) {
   CommandBuffer& buffer = CommandBuffer::From(commandBuffer);
   const proto::Args_vkEndCommandBuffer args{commandBuffer};
-  buffer.Record(proto::command_number::vkEndCommandBuffer, &args);
+  buffer.Record(proto::command_number::vkEndCommandBuffer, &args, kReachNothing);
   return buffer.Send() ? VK_SUCCESS : VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
@@ -190,6 +191,18 @@ VKAPI_ATTR VkResult VKAPI_CALL vkResetCommandBuffer(VkCommandBuffer commandBuffe
   proto::Args_vkResetCommandBuffer args{commandBuffer, flags};
   return PostResult(buffer.pool().device, proto::command_number::vkResetCommandBuffer, &args,
                     &args.ret, kDeviceMemory);
+}
+
+VKAPI_ATTR void VKAPI_CALL vkCmdExecuteCommands(VkCommandBuffer commandBuffer,
+                                                uint32_t commandBufferCount,
+                                                const VkCommandBuffer* pCommandBuffers) {
+  uint32_t reach = kReachNothing;
+  for (uint32_t i = 0; i < commandBufferCount; ++i) {
+    reach |= CommandBuffer::From(pCommandBuffers[i]).reach();
+  }
+  const proto::Args_vkCmdExecuteCommands args{commandBuffer, commandBufferCount, pCommandBuffers};
+  CommandBuffer::From(commandBuffer)
+      .Record(proto::command_number::vkCmdExecuteCommands, &args, reach);
 }
 
 // -- draws whose parameters lie in the program's own records ------------------------------------

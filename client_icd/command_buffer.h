@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client_icd/object.h"
+#include "client_icd/reach.h"
 #include "client_icd/session.h"
 #include "proto/buffer.h"
 
@@ -29,8 +30,9 @@ class CommandBuffer : public Dispatchable {
   Session& session() { return session_; }
   bool is_primary() const { return is_primary_; }
 
-  /// Encodes one command. `args` is its Args struct.
-  void Record(uint16_t number, const void* args) {
+  /// Encodes one command. `args` is its Args struct, `reach` what of mapped memory it may touch.
+  void Record(uint16_t number, const void* args, uint32_t reach = kReachEverything) {
+    reach_ |= reach;
     if (!session_.KnowsCommand(number)) {
       complete_ = false;  // the host is of another age and could not execute it
       return;
@@ -41,9 +43,13 @@ class CommandBuffer : public Dispatchable {
     complete_ = proto::FinishCommand(stream_, header) && complete_;
   }
 
+  /// What of mapped memory the recorded commands may touch.
+  uint32_t reach() const { return reach_; }
+
   /// What is being recorded can't be completed.
   void Fail() { complete_ = false; }
   void Clear();
+  void ForgetReach() { reach_ = kReachNothing; }
   /// Sends what was recorded; false if some of it was lost for want of memory.
   bool Send();
 
@@ -52,6 +58,7 @@ class CommandBuffer : public Dispatchable {
   Session& session_;
   const bool is_primary_;
   bool complete_ = true;
+  uint32_t reach_ = kReachNothing;
   proto::Buffer stream_;
 };
 

@@ -85,15 +85,19 @@ Queue* Device::FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFla
   return nullptr;
 }
 
-void Device::ReleaseMemory() {
-  std::vector<std::shared_ptr<Shadow>> mapped;
-  {
-    const std::lock_guard lock(mapped_mutex_);
-    mapped = mapped_;
+void Device::ReleaseMemory(uint32_t reach) {
+  ++releases_;
+  const std::lock_guard lock(mapped_mutex_);
+  if (!mapped_.empty()) {
+    session_.shadows().Collect(session_, handle(), mapped_, reach);
   }
-  for (const std::shared_ptr<Shadow>& shadow : mapped) {
-    shadow->Collect(session_, handle(), 0, shadow->size());
-  }
+}
+
+bool Device::IsIdle() {
+  const std::lock_guard lock(session_.progress_mutex());
+  return std::ranges::all_of(queues_, [](const auto& queue) {
+    return queue->progress()->reached.load() >= queue->progress()->submitted;
+  });
 }
 
 void Device::AddMapped(std::shared_ptr<Shadow> shadow) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -9,7 +10,7 @@
 #include "client_icd/object.h"
 #include "client_icd/progress.h"
 #include "client_icd/session.h"
-#include "client_icd/shadow.h"
+#include "client_icd/shadows.h"
 
 namespace vesper::client {
 
@@ -40,9 +41,16 @@ class Device : public Dispatchable {
   Queue* FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags);
   const std::vector<std::unique_ptr<Queue>>& queues() const { return queues_; }
 
-  /// The hook of every call that releases the program's writes to the device: all mapped coherent
-  /// memory is collected and is in the stream when it returns.
-  void ReleaseMemory();
+  /// The hook of every call that releases the program's writes to the device: what it may reach (a
+  /// set of Reach) of mapped coherent memory is collected and is in the stream when it returns.
+  void ReleaseMemory(uint32_t reach);
+  /// How many such calls there have been: while there are none and nothing is pending, the device
+  /// writes nothing.
+  uint64_t releases() const { return releases_.load(); }
+  /// True if everything that was submitted is known to be done.
+  bool IsIdle();
+  /// What batches that wait for semaphores may reach, of all that were ever submitted.
+  std::atomic<uint32_t>& waiting_reach() { return waiting_reach_; }
   void AddMapped(std::shared_ptr<Shadow> shadow);
   void RemoveMapped(const Shadow* shadow);
 
@@ -59,7 +67,9 @@ class Device : public Dispatchable {
   const std::vector<bool> enabled_extensions_;
   std::shared_ptr<DeviceState> state_;
   std::vector<std::unique_ptr<Queue>> queues_;
-  std::mutex mapped_mutex_;
+  std::atomic<uint64_t> releases_{0};
+  std::atomic<uint32_t> waiting_reach_{0};
+  std::mutex mapped_mutex_;                      // taken before that of Shadows
   std::vector<std::shared_ptr<Shadow>> mapped_;  // coherent memory that is mapped
   std::mutex private_data_mutex_;
   std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>> private_data_;

@@ -4,14 +4,20 @@
 // the moments: mapping brings the host's content, flushing and unmapping send the program's writes,
 // and every submission sends those to coherent memory (Device::ReleaseMemory). Invalidating needs
 // nothing: what the device wrote is in the shadow before the fence that says so is signalled.
+//
+// Placing a mapping where the program wants it (VK_EXT_map_memory_placed) is the guest's business
+// alone, since a shadow can be mapped anywhere: it is offered whatever the host's driver can do.
 #include "client_icd/device_memory.h"
 
 #include <algorithm>
 
+#include "client_icd/chain.h"
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/physical_device.h"
+#include "client_icd/reach.h"
+#include "client_icd/shadows.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
@@ -25,53 +31,133 @@ void Collect(Device& device, DeviceMemory& memory, uint64_t offset, uint64_t siz
   if (memory.shadow == nullptr || offset > memory.size) {
     return;
   }
-  memory.shadow->Collect(device.session(), device.handle(), offset,
-                         std::min(size, memory.size - offset));
+  device.session().shadows().Collect(device.session(), device.handle(), *memory.shadow, offset,
+                                     std::min(size, memory.size - offset));
 }
 
-VkResult Map(Device& device, VkDeviceMemory handle, uint64_t offset, void** data) {
+/// Makes the shadow; false if there is no memory for it.
+bool HasShadow(Device& device, VkDeviceMemory handle, DeviceMemory& memory) {
+  const std::lock_guard lock(memory.mutex);
+  if (memory.shadow != nullptr) {
+    return true;
+  }
   Session& session = device.session();
-  DeviceMemory* memory = Find(device, handle);
-  if (memory == nullptr || !memory->is_host_visible || device.IsLost()) {
-    return VK_ERROR_MEMORY_MAP_FAILED;
+  memory.shadow = session.shadows().Add(ToId(handle), memory.size);
+  if (memory.shadow == nullptr) {
+    return false;
   }
-  if (memory->shadow == nullptr) {
-    auto shadow = std::make_shared<Shadow>(ToId(handle), memory->size);
-    if (!shadow->Valid()) {
-      return VK_ERROR_OUT_OF_HOST_MEMORY;
-    }
-    memory->shadow = std::move(shadow);
-    session.AddShadow(ToId(handle), memory->shadow);
+  session.shadows().Bind(session, device.handle(), *memory.shadow, memory.reach, false, 0, 0);
+  for (const DeviceMemory::Range& range : memory.device_writes) {
+    session.shadows().Bind(session, device.handle(), *memory.shadow, 0, true, range.offset,
+                           range.size);
   }
-  // The host answers after it has pushed what differs from the last agreement.
+  return true;
+}
+
+/// Brings guest and host to agreement. While it was unmapped the host did not push what the device
+/// wrote; it answers after it has.
+VkResult Agree(Device& device, VkDeviceMemory handle, const DeviceMemory& memory) {
   proto::Args_vesperMapMemory args{device.handle(), ToId(handle)};
-  if (!session.Call(proto::command_number::vesperMapMemory, &args)) {
+  if (memory.agreed_at == device.releases()) {
+    device.session().Post(proto::command_number::vesperMapMemory, &args);
+    return VK_SUCCESS;
+  }
+  if (!device.session().Call(proto::command_number::vesperMapMemory, &args)) {
     return VK_ERROR_MEMORY_MAP_FAILED;
   }
-  if (args.ret != VK_SUCCESS) {
-    return args.ret;
+  return args.ret;
+}
+
+VkResult Map(Device& device, VkMemoryMapFlags flags, VkDeviceMemory handle, uint64_t offset,
+             uint64_t size, std::byte* place, void** data) {
+  Shadows& shadows = device.session().shadows();
+  DeviceMemory* memory = Find(device, handle);
+  if (memory == nullptr || !memory->is_host_visible || device.IsLost() || offset > memory->size) {
+    return VK_ERROR_MEMORY_MAP_FAILED;
   }
-  memory->is_mapped = true;
+  if (!HasShadow(device, handle, *memory)) {
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  if (const VkResult result = Agree(device, handle, *memory); result != VK_SUCCESS) {
+    return result;
+  }
+  std::byte* begin = nullptr;
+  if ((flags & VK_MEMORY_MAP_PLACED_BIT_EXT) != 0) {
+    const uint64_t bytes =
+        (std::min(size, memory->size - offset) + PageSize() - 1) / PageSize() * PageSize();
+    if (!shadows.MapAt(*memory->shadow, offset, place, bytes)) {
+      return VK_ERROR_MEMORY_MAP_FAILED;
+    }
+    begin = place;
+  } else {
+    begin = shadows.Map(*memory->shadow);
+    if (begin == nullptr) {
+      return VK_ERROR_MEMORY_MAP_FAILED;
+    }
+    begin += offset;
+  }
   if (memory->is_coherent) {
     device.AddMapped(memory->shadow);
   }
-  *data = memory->shadow->data() + offset;
+  memory->is_mapped = true;
+  *data = begin;
   return VK_SUCCESS;
 }
 
-void Unmap(Device& device, VkDeviceMemory handle) {
+VkResult Unmap(Device& device, VkDeviceMemory handle, VkMemoryUnmapFlags flags) {
   DeviceMemory* memory = Find(device, handle);
   if (memory == nullptr || !memory->is_mapped) {
-    return;
+    return VK_SUCCESS;
   }
+  const bool reserve = (flags & VK_MEMORY_UNMAP_RESERVE_BIT_EXT) != 0;
   Collect(device, *memory, 0, memory->size);
+  if (!device.session().shadows().Unmap(*memory->shadow, reserve)) {
+    return VK_ERROR_MEMORY_MAP_FAILED;  // it is mapped as before
+  }
   memory->is_mapped = false;
+  memory->agreed_at.reset();
+  if (const uint64_t releases = device.releases(); device.IsIdle()) {
+    memory->agreed_at = releases;
+  }
   device.RemoveMapped(memory->shadow.get());
   const proto::Args_vesperUnmapMemory args{device.handle(), ToId(handle)};
   device.session().Post(proto::command_number::vesperUnmapMemory, &args);
+  return VK_SUCCESS;
 }
 
 }  // namespace
+
+void NoteBind(Device& device, VkDeviceMemory handle, uint32_t reach, bool is_written,
+              uint64_t offset, uint64_t size) {
+  DeviceMemory* memory = Find(device, handle);
+  if (memory == nullptr || !memory->is_host_visible || offset > memory->size) {
+    return;
+  }
+  size = std::min(size, memory->size - offset);
+  const std::lock_guard lock(memory->mutex);
+  memory->reach |= reach;
+  if (memory->shadow != nullptr) {
+    device.session().shadows().Bind(device.session(), device.handle(), *memory->shadow, reach,
+                                    is_written, offset, size);
+  } else if (is_written) {
+    memory->device_writes.push_back({offset, size});
+  }
+}
+
+void NoteSparseBinds(Device& device, uint32_t count, const VkBindSparseInfo* binds) {
+  const auto note = [&device](const auto& infos, uint32_t info_count) {
+    for (uint32_t i = 0; i < info_count; ++i) {
+      for (uint32_t k = 0; k < infos[i].bindCount; ++k) {
+        NoteBind(device, infos[i].pBinds[k].memory, kReachEverything, true, 0, VK_WHOLE_SIZE);
+      }
+    }
+  };
+  for (uint32_t i = 0; i < count; ++i) {
+    note(binds[i].pBufferBinds, binds[i].bufferBindCount);
+    note(binds[i].pImageOpaqueBinds, binds[i].imageOpaqueBindCount);
+    note(binds[i].pImageBinds, binds[i].imageBindCount);
+  }
+}
 
 namespace entry {
 
@@ -118,11 +204,11 @@ VKAPI_ATTR void VKAPI_CALL vkFreeMemory(VkDevice device, VkDeviceMemory memory,
   DeviceMemory* object = Find(owner, memory);
   const proto::Args_vkFreeMemory args{device, memory, nullptr};
   owner.session().Post(proto::command_number::vkFreeMemory, &args);
-  owner.session().RemoveShadow(ToId(memory));
   owner.session().store().Free(ToId(memory));
   if (object != nullptr) {
     if (object->shadow != nullptr) {
       owner.RemoveMapped(object->shadow.get());
+      owner.session().shadows().Remove(ToId(memory));
     }
     const Allocator allocator = object->allocator;
     allocator.Delete(object);
@@ -130,24 +216,36 @@ VKAPI_ATTR void VKAPI_CALL vkFreeMemory(VkDevice device, VkDeviceMemory memory,
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkMapMemory(VkDevice device, VkDeviceMemory memory,
-                                           VkDeviceSize offset, VkDeviceSize, VkMemoryMapFlags,
-                                           void** ppData) {
-  return Map(Device::From(device), memory, offset, ppData);
+                                           VkDeviceSize offset, VkDeviceSize size,
+                                           VkMemoryMapFlags flags, void** ppData) {
+  // A place can be given to vkMapMemory2 only.
+  return Map(Device::From(device), flags & ~VK_MEMORY_MAP_PLACED_BIT_EXT, memory, offset, size,
+             nullptr, ppData);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkMapMemory2(VkDevice device, const VkMemoryMapInfo* pMemoryMapInfo,
                                             void** ppData) {
-  return Map(Device::From(device), pMemoryMapInfo->memory, pMemoryMapInfo->offset, ppData);
+  const VkMemoryMapInfo& info = *pMemoryMapInfo;
+  std::byte* place = nullptr;
+  if ((info.flags & VK_MEMORY_MAP_PLACED_BIT_EXT) != 0) {
+    const auto* placed = FindInChain<VkMemoryMapPlacedInfoEXT>(
+        info.pNext, VK_STRUCTURE_TYPE_MEMORY_MAP_PLACED_INFO_EXT);
+    place = placed == nullptr ? nullptr : static_cast<std::byte*>(placed->pPlacedAddress);
+    if (reinterpret_cast<uintptr_t>(place) % PageSize() != 0 || place == nullptr ||
+        info.offset % PageSize() != 0) {
+      return VK_ERROR_MEMORY_MAP_FAILED;
+    }
+  }
+  return Map(Device::From(device), info.flags, info.memory, info.offset, info.size, place, ppData);
 }
 
 VKAPI_ATTR void VKAPI_CALL vkUnmapMemory(VkDevice device, VkDeviceMemory memory) {
-  Unmap(Device::From(device), memory);
+  Unmap(Device::From(device), memory, 0);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkUnmapMemory2(VkDevice device,
                                               const VkMemoryUnmapInfo* pMemoryUnmapInfo) {
-  Unmap(Device::From(device), pMemoryUnmapInfo->memory);
-  return VK_SUCCESS;
+  return Unmap(Device::From(device), pMemoryUnmapInfo->memory, pMemoryUnmapInfo->flags);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkFlushMappedMemoryRanges(VkDevice device, uint32_t memoryRangeCount,

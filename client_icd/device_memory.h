@@ -1,22 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
 
 #include "client_icd/object.h"
 #include "client_icd/shadow.h"
 
 namespace vesper::client {
 
+class Device;
+
 /// A VkDeviceMemory. The shadow is made at the first mapping and kept until the memory is freed:
 /// both sides go on from what they last agreed on when it is mapped again.
 struct DeviceMemory {
+  /// A range that the device may write.
+  struct Range {
+    uint64_t offset;
+    uint64_t size;
+  };
+
   uint64_t size = 0;
   bool is_host_visible = false;
   bool is_coherent = false;
   bool is_mapped = false;
+  /// Guest and host agreed when it was unmapped, after so many releasing calls.
+  std::optional<uint64_t> agreed_at;
+
+  std::mutex mutex;  // resources are bound by any thread: shadow, reach, device_writes
   std::shared_ptr<Shadow> shadow;
+  uint32_t reach = 0;
+  std::vector<Range> device_writes;
+
   Allocator allocator;
 };
+
+/// Something was bound to memory: how commands get at it, and whether the device may write it.
+/// `size` may reach past the end of the allocation.
+void NoteBind(Device& device, VkDeviceMemory memory, uint32_t reach, bool is_written,
+              uint64_t offset, uint64_t size);
+void NoteSparseBinds(Device& device, uint32_t count, const VkBindSparseInfo* binds);
 
 }  // namespace vesper::client

@@ -40,6 +40,7 @@ Environment Environment::Read() {
   if (environment.server.empty()) {
     environment.server = DefaultServer();
   }
+  environment.memory = Variable("VESPER_MEMORY");
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");

@@ -7,11 +7,14 @@ namespace vesper::client {
 
 /// What the user asked for through the environment. Read once per instance.
 ///   VESPER_SERVER  where the host's server listens: unix:/path or tcp:HOST:PORT
+///   VESPER_MEMORY  how written pages of mapped memory are found: async, compare, fault, signal or
+///                  reference (write_tracker.h); the best that works if not set
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
-///                    log   the session's beginning and end on stderr
+///                    log   the session's beginning and end on stderr, and what it chose
 struct Environment {
   std::string server;
+  std::string memory;
   bool debug_sync = false;
   bool debug_log = false;
 

@@ -8,8 +8,10 @@
 
 #include "client_icd/bind_status.h"
 #include "client_icd/device.h"
+#include "client_icd/device_memory.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/reach.h"
 #include "proto/image_copy.h"
 #include "proto/records_gen.h"
 
@@ -21,6 +23,11 @@ struct Image {
   uint32_t layers = 0;
   Allocator allocator;
 };
+
+/// How large an image is only the driver knows: it is taken to reach to the end of its memory.
+void NoteImageBind(Device& device, VkDeviceMemory memory, uint64_t offset) {
+  NoteBind(device, memory, kReachImages, true, offset, VK_WHOLE_SIZE);
+}
 
 /// Offsets of regions in the data that travel.
 constexpr uint64_t kRegionAlignment = 16;
@@ -136,6 +143,16 @@ VKAPI_ATTR void VKAPI_CALL vkDestroyImage(VkDevice device, VkImage image,
   }
 }
 
+VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory(VkDevice device, VkImage image,
+                                                 VkDeviceMemory memory, VkDeviceSize memoryOffset) {
+  Device& owner = Device::From(device);
+  proto::Args_vkBindImageMemory args{device, image, memory, memoryOffset};
+  const VkResult result = CallResult(owner, proto::command_number::vkBindImageMemory, &args,
+                                     &args.ret, kHostMemory | kDeviceMemory);
+  NoteImageBind(owner, memory, memoryOffset);
+  return result;
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory2(VkDevice device, uint32_t bindInfoCount,
                                                   const VkBindImageMemoryInfo* pBindInfos) {
   proto::Args_vkBindImageMemory2 args{device, bindInfoCount, pBindInfos};
@@ -143,6 +160,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory2(VkDevice device, uint32_t bind
       CallResult(Device::From(device), proto::command_number::vkBindImageMemory2, &args, &args.ret,
                  kHostMemory | kDeviceMemory);
   WriteBindStatus(pBindInfos, bindInfoCount, result);
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteImageBind(Device::From(device), pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+  }
   return result;
 }
 

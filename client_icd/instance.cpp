@@ -13,6 +13,7 @@
 
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/proc_table.h"
+#include "client_icd/write_tracker.h"
 #include "transport/endpoint.h"
 #include "transport/stream.h"
 
@@ -23,8 +24,11 @@ constexpr std::chrono::milliseconds kConnectTimeout{10'000};
 /// Set-up includes the host's loading of its driver, which takes seconds on a busy machine.
 constexpr std::chrono::milliseconds kSetupTimeout{20'000};
 
-proto::Hello MakeHello(const VkInstanceCreateInfo& create_info) {
+proto::Hello MakeHello(const VkInstanceCreateInfo& create_info, const Environment& environment) {
   proto::Hello hello;
+  MemoryTier tier = MemoryTier::kAsync;
+  hello.compare_all_memory =
+      TierFromName(environment.memory, &tier) && tier == MemoryTier::kReference;
   hello.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint64_t>(::getpid());
   hello.program = program_invocation_short_name;
@@ -90,7 +94,7 @@ VkResult CreateInstanceOn(std::unique_ptr<transport::Connection> connection,
     }
     enabled[static_cast<size_t>(index)] = true;
   }
-  const proto::Hello hello = MakeHello(*create_info);
+  const proto::Hello hello = MakeHello(*create_info, environment);
   std::string error;
   const std::string peer = connection->Peer();
   std::unique_ptr<Session> session =

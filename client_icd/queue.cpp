@@ -7,10 +7,13 @@
 
 #include <utility>
 
+#include "client_icd/command_buffer.h"
 #include "client_icd/device.h"
+#include "client_icd/device_memory.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/fence.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/reach.h"
 #include "client_icd/semaphore.h"
 #include "client_icd/wait.h"
 #include "proto/records_gen.h"
@@ -71,6 +74,44 @@ void ForEachSignal(const VkBindSparseInfo* binds, uint32_t count, const Visit& v
   }
 }
 
+uint32_t ReachOfBatch(const VkSubmitInfo& batch) {
+  uint32_t reach = kReachNothing;
+  for (uint32_t i = 0; i < batch.commandBufferCount; ++i) {
+    reach |= CommandBuffer::From(batch.pCommandBuffers[i]).reach();
+  }
+  return reach;
+}
+
+uint32_t ReachOfBatch(const VkSubmitInfo2& batch) {
+  uint32_t reach = kReachNothing;
+  for (uint32_t i = 0; i < batch.commandBufferInfoCount; ++i) {
+    reach |= CommandBuffer::From(batch.pCommandBufferInfos[i].commandBuffer).reach();
+  }
+  return reach;
+}
+
+bool Waits(const VkSubmitInfo& batch) { return batch.waitSemaphoreCount != 0; }
+bool Waits(const VkSubmitInfo2& batch) { return batch.waitSemaphoreInfoCount != 0; }
+bool Signals(const VkSubmitInfo& batch) { return batch.signalSemaphoreCount != 0; }
+bool Signals(const VkSubmitInfo2& batch) { return batch.signalSemaphoreInfoCount != 0; }
+
+/// A batch that signals a semaphore also releases memory to whatever waits for it, which may have
+/// been submitted before.
+template <typename Batch>
+uint32_t ReachOfBatches(Device& device, const Batch* batches, uint32_t count) {
+  uint32_t reach = kReachNothing;
+  uint32_t waiting = kReachNothing;
+  bool signals = false;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t own = ReachOfBatch(batches[i]);
+    reach |= own;
+    waiting |= Waits(batches[i]) ? own : kReachNothing;
+    signals |= Signals(batches[i]);
+  }
+  const uint32_t all_waiting = device.waiting_reach().fetch_or(waiting) | waiting;
+  return signals ? reach | all_waiting : reach;
+}
+
 /// Everything that the three kinds of submission have in common. `args` must not name the fence,
 /// which the host does not know.
 template <typename Batch>
@@ -111,7 +152,7 @@ bool Queue::IsLost() { return device_.IsLost(); }
 VkResult Queue::TakePendingError(uint32_t reportable) {
   return device_.TakePendingError(reportable);
 }
-void Queue::ReleaseMemory() { device_.ReleaseMemory(); }
+void Queue::ReleaseMemory(uint32_t reach) { device_.ReleaseMemory(reach); }
 
 void Queue::LetGo() {
   {
@@ -122,6 +163,14 @@ void Queue::LetGo() {
   }
   const proto::Args_vkQueueWaitIdle args{reinterpret_cast<VkQueue>(this)};
   session().Post(proto::command_number::vkQueueWaitIdle, &args);
+}
+
+uint32_t ReachOf(VkQueue queue, uint32_t count, const VkSubmitInfo* submits, VkFence) {
+  return ReachOfBatches(Queue::From(queue).device(), submits, count);
+}
+
+uint32_t ReachOf(VkQueue queue, uint32_t count, const VkSubmitInfo2* submits, VkFence) {
+  return ReachOfBatches(Queue::From(queue).device(), submits, count);
 }
 
 namespace entry {
@@ -143,6 +192,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkQueueSubmit2(VkQueue queue, uint32_t submitCoun
 
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueBindSparse(VkQueue queue, uint32_t bindInfoCount,
                                                  const VkBindSparseInfo* pBindInfo, VkFence fence) {
+  NoteSparseBinds(Queue::From(queue).device(), bindInfoCount, pBindInfo);
   const proto::Args_vkQueueBindSparse args{queue, bindInfoCount, pBindInfo, VK_NULL_HANDLE};
   return Submit(Queue::From(queue), proto::command_number::vkQueueBindSparse, &args, pBindInfo,
                 bindInfoCount, fence);

@@ -30,7 +30,7 @@ class Queue : public Dispatchable {
   bool IsLost();
   VkResult TakePendingError(uint32_t reportable);
   /// Device::ReleaseMemory of the queue's device.
-  void ReleaseMemory();
+  void ReleaseMemory(uint32_t reach);
   uint32_t family() const { return family_; }
   uint32_t index() const { return index_; }
   VkDeviceQueueCreateFlags flags() const { return flags_; }

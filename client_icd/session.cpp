@@ -12,7 +12,7 @@
 #include "client_icd/object.h"
 #include "client_icd/progress.h"
 #include "client_icd/semaphore.h"
-#include "client_icd/shadow.h"
+#include "client_icd/shadows.h"
 #include "proto/decoder.h"
 #include "proto/records_gen.h"
 #include "proto/reply_decoder.h"
@@ -25,6 +25,15 @@ using proto::FrameType;
 /// Commands that nobody waits for are written once there are this many bytes of them: the host can
 /// begin, and the queue does not grow without end.
 constexpr size_t kFlushBytes = 256u << 10;
+
+/// Frames that are smaller are copied into the queue.
+constexpr size_t kMinBulkBytes = 32u << 10;
+
+/// Arrays of pushed bytes that are larger are used where they were received.
+constexpr size_t kMinBorrowedBytes = 4096;
+
+/// A queue that was written keeps this much memory for the next.
+constexpr size_t kKeptBytes = 8u << 20;
 
 /// Wakes the reader of a connection that does not answer in time: blocking reads have no timeout.
 class SetupDeadline {
@@ -95,6 +104,12 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
   if (!session->SetUp(hello, timeout, error)) {
     return nullptr;
   }
+  std::string note;
+  session->shadows_ = Shadows::Create(environment.memory, &note);
+  if (environment.debug_log) {
+    Say(std::string("mapped memory: ") + TierName(session->shadows_->tier()) +
+        (note.empty() ? "" : "; " + note));
+  }
   session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);
   session->reader_ = std::thread([raw = session.get()] { raw->ReadLoop(); });
   return session;
@@ -115,6 +130,8 @@ Session::~Session() {
     // down here would end the parent's session.
     reader_.detach();
     connection_.release();  // NOLINT(bugprone-unused-return-value): the parent's, see above
+    // Its locks may be held, and its threads are not here.
+    shadows_.release();  // NOLINT(bugprone-unused-return-value)
   }
   if (alive_in_this_process_ != nullptr) {
     ::munmap(alive_in_this_process_, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
@@ -290,26 +307,67 @@ void Session::Flush() {
     return;
   }
   const std::lock_guard write_lock(write_mutex_);
-  {
-    const std::lock_guard lock(stream_mutex_);
-    if (batch_.size() == proto::kFrameHeaderBytes) {
-      return;
-    }
-    proto::FinishFrame(batch_, batch_frame_);
-    sending_.Clear();
-    std::swap(batch_, sending_);
-    BeginBatch();
-    queued_.store(0, std::memory_order_relaxed);
+  if (!TakeBatch()) {
+    return;
   }
   const std::span<const std::byte> parts[] = {sending_.Bytes()};
-  try {
-    if (!connection_->Write(parts)) {
-      Lose("the connection broke: " + connection_->Error());
+  WriteParts(parts);
+  sending_.Shrink(kKeptBytes);
+}
+
+void Session::PostFrame(std::span<const std::span<const std::byte>> parts) {
+  size_t bytes = 0;
+  for (const std::span<const std::byte> part : parts) {
+    bytes += part.size();
+  }
+  if (IsLost() || bytes == 0) {
+    return;
+  }
+  if (bytes < kMinBulkBytes) {
+    // Its commands join the batch. The first part begins with the frame's header.
+    const std::lock_guard lock(stream_mutex_);
+    CutBatch();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const auto part = i == 0 ? parts[i].subspan(proto::kFrameHeaderBytes) : parts[i];
+      batch_.Put(part.data(), part.size());
     }
+    if (batch_.Failed()) {
+      Lose("memory is out");
+    }
+    queued_.store(batch_.size(), std::memory_order_relaxed);
+    return;
+  }
+  const std::lock_guard write_lock(write_mutex_);
+  TakeBatch();
+  const std::span<const std::byte> queued[] = {sending_.Bytes()};
+  if (sending_.size() == 0 || WriteParts(queued)) {
+    WriteParts(parts);
+  }
+}
+
+bool Session::TakeBatch() {
+  const std::lock_guard lock(stream_mutex_);
+  sending_.Clear();
+  if (batch_.size() == proto::kFrameHeaderBytes) {
+    return false;
+  }
+  proto::FinishFrame(batch_, batch_frame_);
+  std::swap(batch_, sending_);
+  BeginBatch();
+  queued_.store(0, std::memory_order_relaxed);
+  return true;
+}
+
+bool Session::WriteParts(std::span<const std::span<const std::byte>> parts) {
+  try {
+    if (connection_->Write(parts)) {
+      return true;
+    }
+    Lose("the connection broke: " + connection_->Error());
   } catch (const std::bad_alloc&) {
     Lose("memory is out");  // nobody knows how much was written
   }
-  sending_.Shrink(8u << 20);
+  return false;
 }
 
 // -- in -----------------------------------------------------------------------------------------
@@ -395,9 +453,10 @@ bool Session::HandlePush(const proto::Command& command) {
   proto::Arena arena;
   proto::Reader reader(command.body);
   alignas(8) std::byte args[64];
+  proto::Decoder decoder(arena, nullptr);
+  decoder.BorrowArraysFrom(kMinBorrowedBytes);
   if (record->size > sizeof(args) ||
-      proto::Decoder(arena, nullptr).Request(*record, reader, args) !=
-          proto::DecodeResult::kDecoded) {
+      decoder.Request(*record, reader, args) != proto::DecodeResult::kDecoded) {
     return false;
   }
   const void* raw = args;
@@ -436,16 +495,9 @@ bool Session::HandlePush(const proto::Command& command) {
 
 bool Session::HandlePushMemory(const void* raw) {
   const auto& push = *static_cast<const proto::Args_vesperPushMemory*>(raw);
-  std::shared_ptr<Shadow> shadow;
-  {
-    const std::lock_guard lock(objects_mutex_);
-    const auto found = shadows_.find(push.memory);
-    if (found == shadows_.end()) {
-      return true;  // freed meanwhile
-    }
-    shadow = found->second;
-  }
-  return shadow->Apply({static_cast<const std::byte*>(push.pPatch), push.patchSize});
+  const std::shared_ptr<Shadow> shadow = shadows_->Find(push.memory);
+  return shadow == nullptr ||  // freed meanwhile
+         shadow->Apply({static_cast<const std::byte*>(push.pPatch), push.patchSize});
 }
 
 void Session::HandleProgress(proto::ObjectId queue_id, uint64_t value) {
@@ -517,16 +569,6 @@ void Session::AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue)
 void Session::RemoveQueue(proto::ObjectId id) {
   const std::lock_guard lock(progress_mutex_);
   queues_.erase(id);
-}
-
-void Session::AddShadow(proto::ObjectId id, std::shared_ptr<Shadow> shadow) {
-  const std::lock_guard lock(objects_mutex_);
-  shadows_.emplace(id, std::move(shadow));
-}
-
-void Session::RemoveShadow(proto::ObjectId id) {
-  const std::lock_guard lock(objects_mutex_);
-  shadows_.erase(id);
 }
 
 void Session::AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device) {

@@ -40,7 +40,7 @@
 
 namespace vesper::client {
 
-class Shadow;
+class Shadows;
 struct QueueProgress;
 struct DeviceState;
 
@@ -61,6 +61,9 @@ class Session {
   /// Queues a command and never waits for the link: for callers that hold a lock which the reader
   /// takes too.
   void Enqueue(uint16_t number, const void* args);
+  /// Sends one frame that was encoded before, in parts (proto/patch_parts.h), behind what is
+  /// queued. A large one is read when it is written to the link: may wait for that.
+  void PostFrame(std::span<const std::span<const std::byte>> parts);
   /// Queues commands that were encoded before (a command buffer's stream).
   void PostEncoded(std::span<const std::byte> commands);
   /// Sends a command and waits for its reply, which is written into `args` and what it points to.
@@ -100,9 +103,8 @@ class Session {
   void AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue);
   void RemoveQueue(proto::ObjectId id);
 
-  // Shadows of mapped memory, which the reader writes pushed bytes to.
-  void AddShadow(proto::ObjectId id, std::shared_ptr<Shadow> shadow);
-  void RemoveShadow(proto::ObjectId id);
+  /// Mapped memory, which the reader writes pushed bytes to.
+  Shadows& shadows() { return *shadows_; }
 
   // Devices, to be told of failures.
   void AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device);
@@ -125,6 +127,10 @@ class Session {
   PendingCall* TakeCall(uint64_t serial);
   void BeginBatch();
   void CutBatch();
+  // Both with write_mutex_ held.
+  /// Moves what is queued to sending_; false if there is nothing.
+  bool TakeBatch();
+  bool WriteParts(std::span<const std::span<const std::byte>> parts);
 
   std::unique_ptr<transport::Connection> connection_;
   const Environment environment_;
@@ -154,8 +160,9 @@ class Session {
   std::condition_variable progress_changed_;
   std::unordered_map<proto::ObjectId, std::shared_ptr<QueueProgress>> queues_;
 
-  std::mutex objects_mutex_;  // shadows_, devices_
-  std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> shadows_;
+  std::unique_ptr<Shadows> shadows_;
+
+  std::mutex objects_mutex_;  // devices_
   std::unordered_map<proto::ObjectId, std::shared_ptr<DeviceState>> devices_;
 
   proto::FrameSplitter splitter_{proto::kMaxSetupBytes};

@@ -283,7 +283,10 @@ class Model:
         if owner in self.policy.required_structs:
             self.applied_rules.add(("required", owner))
             return True
-        return in_command is not None and (op.length.kind == "kConstant" or op.kind == "kRecords")
+        # What Vesper's own commands point to, the worker reads and writes itself.
+        return in_command is not None and (
+            op.length.kind == "kConstant" or op.kind == "kRecords" or owner.startswith("vesper")
+        )
 
     def _op(
         self, owner: str, item: Placed, by_name: dict[str, Placed], in_command: Command | None

@@ -37,6 +37,7 @@ class Policy:
     custom_host: set[str]
     release: set[str]
     observe: set[str]
+    copies: set[str]
     conditional: dict[str, Conditional]
     lenient: set[str]
     required_structs: set[str]
@@ -60,8 +61,8 @@ class Policy:
         ]  # fmt: skip
         return {
             *(member.split(".")[0] for member in members), *self.custom_guest, *self.custom_host,
-            *self.release, *self.observe, *self.required_structs, *self.dropped_types,
-            *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
+            *self.release, *self.observe, *self.copies, *self.required_structs,
+            *self.dropped_types, *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
             *(command for rule in self.classes for command in rule.commands),
         }  # fmt: skip
 
@@ -124,6 +125,7 @@ def load(path: Path) -> Policy:
         custom_host=set(_take(custom, "host", "[custom]")),
         release=set(_take(memory, "release", "[memory]")),
         observe=set(_take(memory, "observe", "[memory]")),
+        copies=set(_take(memory, "copies", "[memory]")),
         conditional={
             member: Conditional(entry["when"], entry["reason"])
             for entry in _take(data, "conditional", "the file")

@@ -97,7 +97,8 @@ class _Names:
         for table, names in (("custom.guest", self._policy.custom_guest),
                              ("custom.host", self._policy.custom_host),
                              ("memory.release", self._policy.release),
-                             ("memory.observe", self._policy.observe)):  # fmt: skip
+                             ("memory.observe", self._policy.observe),
+                             ("memory.copies", self._policy.copies)):  # fmt: skip
             self._expect(table, "command", names, commands)
 
     def _check_types(self) -> None:

@@ -62,6 +62,8 @@ class Command:
     params: list[Field]
     success_codes: list[str]
     error_codes: list[str]
+    # What a command of a command buffer is: state, action, synchronization, indirection.
+    tasks: set[str] = field(default_factory=set)
     aliases: list[str] = field(default_factory=list)
 
 
@@ -300,6 +302,7 @@ def _parse_commands(root: ElementTree.Element, registry: Registry) -> None:
             returns=proto.findtext("type") or "void",
             params=[_field(p) for p in element.iterfind("param") if _applies(p)],
             success_codes=[c for c in (element.get("successcodes") or "").split(",") if c],
+            tasks={t for t in (element.get("tasks") or "").split(",") if t},
             error_codes=[c for c in (element.get("errorcodes") or "").split(",") if c],
         )
     for alias, target in registry.command_aliases.items():

@@ -197,6 +197,7 @@ class View:
             "hooked": command.release and not generated,
             "release": command.release,
             "observe": command.observe,
+            "reach": self._reach(command),
             "errors": " | ".join(codes) if codes else "kNoError",
             "counts": counts,
             "invoked": command.on_wire and not command.host_custom and not command.own,
@@ -212,6 +213,17 @@ class View:
             **self._create(command),
             **self._destroy(command),
         }
+
+    def _reach(self, command: RemoteCommand) -> str:
+        """What of mapped memory a command of a command buffer may touch, as a C++ expression."""
+        if command.command.name in self.model.policy.copies:
+            return "kReachCopies | kReachImages"
+        tasks = command.command.tasks
+        if tasks and tasks <= {"state", "indirection"}:
+            return "kReachNothing"
+        if tasks == {"synchronization"}:
+            return "kReachImages"
+        return "kReachEverything"
 
     # For docs/coverage.md.
 

@@ -16,8 +16,9 @@ inline constexpr uint32_t kMaxFrameBytes = 256u << 20;
 /// A batch is cut at a command boundary once it holds this much, so that the receiver starts early.
 inline constexpr size_t kBatchBytes = 1u << 20;
 
-/// Memory contents travel in pieces, so that completions are not stuck behind a large upload.
-inline constexpr size_t kMaxPatchBytes = 4u << 20;
+/// Memory contents travel in pieces: completions are not stuck behind a large upload, one side
+/// works on a piece while the other makes the next, and both use buffers that stay in the cache.
+inline constexpr size_t kMaxPatchBytes = 1u << 20;
 
 /// Memory that decoding one command may take: images grow to at most a few times their wire size,
 /// and output arrays are as large as the guest asks for.

@@ -72,6 +72,7 @@ UNKNOWN = {
     "custom.host": (lambda p: p.custom_host.add("vkNothing"), "vkNothing"),
     "memory.release": (lambda p: p.release.add("vkNothing"), "vkNothing"),
     "memory.observe": (lambda p: p.observe.add("vkNothing"), "vkNothing"),
+    "memory.copies": (lambda p: p.copies.add("vkNothing"), "vkNothing"),
     "conditional": (
         lambda p: p.conditional.update({"VkSubmitInfo.nothing": Conditional("true", "never")}),
         "VkSubmitInfo.nothing"),

@@ -106,6 +106,13 @@ VkCommandBuffer WireTest::Begin() {
   return buffer;
 }
 
+VkCommandBuffer WireTest::ShaderWork() {
+  VkCommandBuffer buffer = Begin();
+  vk::vkCmdDispatch(buffer, 1, 1, 1);
+  EXPECT_EQ(vk::vkEndCommandBuffer(buffer), VK_SUCCESS);
+  return buffer;
+}
+
 VkBuffer WireTest::CreateBuffer(VkDeviceSize size, VkBufferUsageFlags usage) {
   const VkBufferCreateInfo info{
       VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, nullptr, 0, size, usage, VK_SHARING_MODE_EXCLUSIVE};

@@ -51,6 +51,8 @@ class WireTest : public testing::Test {
 
   VkCommandBuffer AllocateCommandBuffer();
   VkCommandBuffer Begin();
+  // A recorded command buffer with one dispatch: work that may write whatever shaders can write.
+  VkCommandBuffer ShaderWork();
   VkBuffer CreateBuffer(VkDeviceSize size, VkBufferUsageFlags usage);
   VkDeviceMemory Allocate(VkDeviceSize size, uint32_t type);
   // A buffer with memory that the device may write, mapped.

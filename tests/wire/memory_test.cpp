@@ -20,7 +20,12 @@ using testing::Not;
 
 class Memory : public WireTest {
  protected:
-  void SetUp() override { Open(); }
+  void SetUp() override {
+    Open();
+    work_ = ShaderWork();
+    Sync();
+    mock_.Clear();
+  }
   void TearDown() override {
     for (const VkDeviceMemory memory : memories_) {
       vk::vkFreeMemory(device_, memory, nullptr);
@@ -38,10 +43,11 @@ class Memory : public WireTest {
       fence_ = CreateFence();
     }
     ASSERT_EQ(vk::vkResetFences(device_, 1, &fence_), VK_SUCCESS);
-    ASSERT_EQ(Submit(VK_NULL_HANDLE, fence_), VK_SUCCESS);
+    ASSERT_EQ(Submit(work_, fence_), VK_SUCCESS);
     ASSERT_EQ(Wait(fence_), VK_SUCCESS);
   }
 
+  VkCommandBuffer work_ = VK_NULL_HANDLE;
   VkFence fence_ = VK_NULL_HANDLE;
   std::vector<VkDeviceMemory> memories_;
 };
@@ -109,7 +115,7 @@ TEST_F(Memory, WritesWhileTheDeviceWorksAreKept) {
   mock_.Hold(true);
   mock_.OnExecute([&] { mock_.Memory(0)[1] = std::byte{0xd0}; });
   const VkFence fence = CreateFence();
-  ASSERT_EQ(Submit(VK_NULL_HANDLE, fence), VK_SUCCESS);
+  ASSERT_EQ(Submit(work_, fence), VK_SUCCESS);
   data[0] = std::byte{0xaa};  // beside the device's byte, after the submission
   data[2] = std::byte{0xbb};
   Sync();
@@ -126,8 +132,8 @@ TEST_F(Memory, WritesWhileTheDeviceWorksAreKept) {
 }
 
 TEST_F(Memory, UncoherentMemoryIsFlushedByRange) {
-  std::byte* data = Map(4096, kMockCached);
-  std::memset(data, 0x11, 4096);
+  std::byte* data = Map(16384, kMockCached);
+  std::memset(data, 0x11, 16384);
   SubmitAndWait();
   EXPECT_EQ(mock_.Memory(0)[0], std::byte{0}) << "nobody flushed";
   const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memories_[0], 64,
@@ -135,17 +141,16 @@ TEST_F(Memory, UncoherentMemoryIsFlushedByRange) {
   ASSERT_EQ(vk::vkFlushMappedMemoryRanges(device_, 1, &range), VK_SUCCESS);
   mock_.Clear();
   SubmitAndWait();
-  EXPECT_EQ(mock_.Memory(0)[63], std::byte{0});
+  // More may travel, up to whole pages: a cache may write back whenever it likes.
   EXPECT_EQ(mock_.Memory(0)[64], std::byte{0x11});
   EXPECT_EQ(mock_.Memory(0)[191], std::byte{0x11});
-  EXPECT_EQ(mock_.Memory(0)[192], std::byte{0});
   EXPECT_THAT(mock_.Names(), Contains("vkFlushMappedMemoryRanges")) << "on the real memory, too";
   const VkMappedMemoryRange whole{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memories_[0],
-                                  1024, VK_WHOLE_SIZE};
+                                  8192, VK_WHOLE_SIZE};
   ASSERT_EQ(vk::vkFlushMappedMemoryRanges(device_, 1, &whole), VK_SUCCESS);
   Sync();
-  EXPECT_EQ(mock_.Memory(0)[4095], std::byte{0x11});
-  EXPECT_EQ(mock_.Memory(0)[1023], std::byte{0});
+  EXPECT_EQ(mock_.Memory(0)[16383], std::byte{0x11});
+  EXPECT_EQ(mock_.Memory(0)[8191], std::byte{0});
 }
 
 TEST_F(Memory, UnmappingSendsAndMappingAgainFinds) {
@@ -195,7 +200,7 @@ TEST_F(Memory, DataComeBeforeTheFenceThatTells) {
   fence_ = CreateFence();
   for (value = 1; value < 40; ++value) {
     ASSERT_EQ(vk::vkResetFences(device_, 1, &fence_), VK_SUCCESS);
-    ASSERT_EQ(Submit(VK_NULL_HANDLE, fence_), VK_SUCCESS);
+    ASSERT_EQ(Submit(work_, fence_), VK_SUCCESS);
     while (vk::vkGetFenceStatus(device_, fence_) == VK_NOT_READY) {
       std::this_thread::yield();
     }

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_icd/shadows.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+
+#include "client_icd/shadow_sender.h"
+
+namespace vesper::client {
+namespace {
+
+uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+
+}  // namespace
+
+Shadows::Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker)
+    : tier_(tier), tracker_(std::move(tracker)) {}
+
+Shadows::~Shadows() {
+  while (!table_.empty()) {
+    Remove(table_.begin()->first);
+  }
+}
+
+std::unique_ptr<Shadows> Shadows::Create(const std::string& wanted, std::string* note) {
+  MemoryTier tier = MemoryTier::kAsync;
+  const bool is_asked = TierFromName(wanted, &tier);
+  std::string why;
+  if (!is_asked && !wanted.empty()) {
+    *note = "expected VESPER_MEMORY to be async, compare, fault, signal or reference, got '" +
+            wanted + "'; memory is tracked as if it were not set";
+  }
+  // Comparing comes before handling faults: it is slower for large mappings, and can't go wrong.
+  for (const MemoryTier candidate : {tier, MemoryTier::kCompare}) {
+    std::unique_ptr<WriteTracker> tracker = MakeWriteTracker(candidate, &why);
+    if (tracker != nullptr || why.empty()) {
+      if (note->empty() && candidate != tier) {
+        *note = "memory is compared";
+      }
+      return std::make_unique<Shadows>(candidate, std::move(tracker));
+    }
+    *note = std::string("memory is compared, since the tier '") + TierName(tier) +
+            "' can't be had: " + why;
+  }
+  return nullptr;
+}
+
+std::shared_ptr<Shadow> Shadows::Add(proto::ObjectId memory, uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  ShadowArena::Piece piece;
+  if (!arena_.Allocate(size, &piece)) {
+    return nullptr;
+  }
+  // Pages of the twin cost nothing until something is agreed on.
+  void* twin = ::mmap(nullptr, piece.bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (twin == MAP_FAILED) {
+    arena_.Free(piece);
+    return nullptr;
+  }
+  ::madvise(twin, piece.bytes, MADV_DONTDUMP);
+  std::shared_ptr<Shadow> shadow;
+  try {
+    const bool tracks = tracker_ != nullptr && piece.in_file;
+    const bool only_blocks = tier_ == MemoryTier::kFault || tier_ == MemoryTier::kSignal;
+    shadow = std::make_shared<Shadow>(arena_, memory, size, piece, static_cast<std::byte*>(twin),
+                                      tracks, only_blocks);
+    Watch(*shadow, {{piece.program, piece.program + piece.bytes}, 0, false});
+    const std::lock_guard table_lock(table_mutex_);
+    table_[memory] = shadow;
+  } catch (const std::bad_alloc&) {
+    if (shadow == nullptr) {
+      ::munmap(twin, piece.bytes);
+    } else {
+      LeaveView(*shadow);
+    }
+    arena_.Free(piece);
+    return nullptr;
+  }
+  return shadow;
+}
+
+void Shadows::Remove(proto::ObjectId memory) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Shadow> shadow;
+  {
+    const std::lock_guard table_lock(table_mutex_);
+    const auto found = table_.find(memory);
+    if (found == table_.end()) {
+      return;
+    }
+    shadow = std::move(found->second);
+    table_.erase(found);
+  }
+  const ShadowView view = shadow->view_;
+  LeaveView(*shadow);
+  if (view.is_own) {
+    ShadowArena::Unmap(view.range);
+  }
+  // The reader may be about to write what the host has pushed.
+  const std::lock_guard merge_lock(shadow->merge_mutex_);
+  shadow->live_ = nullptr;
+  arena_.Free(shadow->piece_);
+}
+
+std::shared_ptr<Shadow> Shadows::Find(proto::ObjectId memory) {
+  const std::lock_guard lock(table_mutex_);
+  const auto found = table_.find(memory);
+  return found == table_.end() ? nullptr : found->second;
+}
+
+// -- views ----------------------------------------------------------------------------------------
+
+void Shadows::Watch(Shadow& shadow, const ShadowView& view) {
+  views_[view.range.begin] = &shadow;
+  shadow.SetView(view);
+  if (!shadow.tracks_) {
+    return;
+  }
+  // The program has no pointer yet, so what is there already has been agreed on.
+  if (!tracker_->Watch(view.range) || !shadow.Arm(*tracker_, false)) {
+    shadow.tracks_ = false;
+    shadow.lost_track_ = true;
+  }
+}
+
+void Shadows::LeaveView(Shadow& shadow) {
+  if (shadow.view_.range.begin == nullptr) {
+    return;
+  }
+  if (tracker_ != nullptr && shadow.piece_.in_file) {
+    tracker_->Unwatch(shadow.view_.range);
+  }
+  views_.erase(shadow.view_.range.begin);
+  shadow.SetView({});
+}
+
+std::byte* Shadows::Map(Shadow& shadow) {
+  const std::lock_guard lock(mutex_);
+  if (shadow.view_.range.begin != nullptr && !shadow.view_.is_own) {
+    return shadow.view_.range.begin;
+  }
+  const ShadowArena::Piece& piece = shadow.piece_;
+  std::byte* begin = piece.program;
+  const bool is_own = begin == nullptr;
+  if (is_own) {
+    begin = arena_.MapAt(piece, 0, nullptr, piece.bytes);
+    if (begin == nullptr) {
+      return nullptr;
+    }
+  }
+  Watch(shadow, {{begin, begin + piece.bytes}, 0, is_own});
+  return begin;
+}
+
+bool Shadows::MapAt(Shadow& shadow, uint64_t offset, std::byte* address, uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t end = std::min(offset + bytes, shadow.piece_.bytes);
+  if (arena_.MapAt(shadow.piece_, offset, address, end - offset) == nullptr) {
+    return false;
+  }
+  LeaveView(shadow);
+  Watch(shadow, {{address, address + (end - offset)}, offset, true});
+  return true;
+}
+
+bool Shadows::Unmap(Shadow& shadow, bool reserve) {
+  const std::lock_guard lock(mutex_);
+  const ShadowView view = shadow.view_;
+  if (view.range.begin == nullptr || (!view.is_own && !reserve)) {
+    return true;  // the arena's view stays, and is the same when it is mapped again
+  }
+  LeaveView(shadow);
+  if (!reserve) {
+    ShadowArena::Unmap(view.range);
+    return true;
+  }
+  if (!ShadowArena::Reserve(view.range)) {
+    Watch(shadow, view);
+    return false;
+  }
+  if (!view.is_own) {
+    arena_.GiveUpProgramView(shadow.piece_);
+  }
+  return true;
+}
+
+// -- agreeing -------------------------------------------------------------------------------------
+
+void Shadows::Bind(Session& session, VkDevice device, Shadow& shadow, uint32_t reach,
+                   bool is_written, uint64_t offset, uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  shadow.reach_ |= reach;
+  if (is_written && shadow.live_ != nullptr) {
+    ShadowSender sender(session, device, shadow.memory_, parts_);
+    shadow.ExpectDeviceWrites(sender, offset,
+                              offset + std::min(size, shadow.piece_.bytes - offset));
+  }
+}
+
+void Shadows::Collect(Session& session, VkDevice device,
+                      std::span<const std::shared_ptr<Shadow>> shadows, uint32_t reach) {
+  const std::lock_guard lock(mutex_);
+  reached_.clear();
+  for (const std::shared_ptr<Shadow>& shadow : shadows) {
+    if (shadow->live_ != nullptr &&
+        ((shadow->reach_ & reach) != 0 || tier_ == MemoryTier::kReference)) {
+      reached_.push_back(shadow.get());
+    }
+  }
+  Track(nullptr);
+  for (Shadow* shadow : reached_) {
+    CollectOne(session, device, *shadow, 0, shadow->size_);
+  }
+}
+
+void Shadows::Collect(Session& session, VkDevice device, Shadow& shadow, uint64_t offset,
+                      uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  if (shadow.live_ == nullptr) {
+    return;
+  }
+  const uint64_t end = offset + std::min(size, shadow.size_ - offset);
+  reached_.assign(1, &shadow);
+  const PageRange clip = shadow.ViewOf(offset / PageSize() * PageSize(), RoundUp(end, PageSize()));
+  Track(&clip);
+  CollectOne(session, device, shadow, offset, end);
+}
+
+void Shadows::CollectOne(Session& session, VkDevice device, Shadow& shadow, uint64_t begin,
+                         uint64_t end) {
+  ShadowSender sender(session, device, shadow.memory_, parts_);
+  if (shadow.lost_track_) {
+    shadow.StopTracking(sender);
+  }
+  if (shadow.tracks_) {
+    shadow.CollectTracked(sender, *tracker_, begin, end);
+  } else {
+    shadow.CollectByComparing(sender, begin, end);
+  }
+}
+
+void Shadows::Track(const PageRange* clip) {
+  wanted_.clear();
+  for (Shadow* shadow : reached_) {
+    if (!shadow->tracks_) {
+      continue;
+    }
+    if (!shadow->Arm(*tracker_, true)) {
+      shadow->tracks_ = false;
+      shadow->lost_track_ = true;
+      continue;
+    }
+    for (PageRange run : shadow->TrackedRuns()) {
+      if (clip != nullptr) {
+        run = {std::max(run.begin, clip->begin), std::min(run.end, clip->end)};
+      }
+      if (run.begin < run.end) {
+        wanted_.push_back(run);
+      }
+    }
+  }
+  if (!std::ranges::is_sorted(wanted_, {}, &PageRange::begin)) {
+    std::ranges::sort(wanted_, {}, &PageRange::begin);
+  }
+  written_.clear();
+  for (size_t first = 0; first < wanted_.size();) {
+    // Shadows that adjoin are taken by one call.
+    PageRange joined = wanted_[first++];
+    while (first < wanted_.size() && wanted_[first].begin == joined.end) {
+      joined.end = wanted_[first++].end;
+    }
+    if (!tracker_->Take(joined, written_)) {
+      // Nobody knows what was written: compare everything from now on.
+      for (Shadow* shadow : reached_) {
+        shadow->lost_track_ |= shadow->tracks_;
+        shadow->tracks_ = false;
+      }
+      return;
+    }
+  }
+  for (PageRange range : written_) {
+    for (auto view = std::prev(views_.upper_bound(range.begin)); range.begin < range.end; ++view) {
+      const PageRange part{range.begin, std::min(range.end, view->second->view_.range.end)};
+      view->second->MarkWritten(part);
+      range.begin = part.end;
+    }
+  }
+}
+
+}  // namespace vesper::client

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// All shadows of a session, and what they share: the arena that they lie in and the tracker that
+// tells what the program has written. One mutex is held from asking the tracker until what it told
+// is in the stream: a second thread that finds nothing left to collect may rely on its being there.
+// The session's reader never takes that mutex, so it is no harm to wait for the link with it held.
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+#include "client_icd/shadow.h"
+#include "proto/patch_parts.h"
+
+namespace vesper::client {
+
+class Session;
+
+/// Thread-safe.
+class Shadows {
+ public:
+  Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker);
+  ~Shadows();
+  Shadows(const Shadows&) = delete;
+  Shadows& operator=(const Shadows&) = delete;
+
+  /// The best tier that works here, or the one that `wanted` names, with its tracker; `note` says
+  /// in a sentence what was chosen and why nothing better. A tier that was asked for and can't be
+  /// had is replaced by comparing.
+  static std::unique_ptr<Shadows> Create(const std::string& wanted, std::string* note);
+
+  MemoryTier tier() const { return tier_; }
+  /// True if shadows can be mapped where the program wants them.
+  bool CanPlace() const { return arena_.HasFile(); }
+
+  /// A shadow of zeros for an allocation of `size` bytes; null if there is no memory.
+  std::shared_ptr<Shadow> Add(proto::ObjectId memory, uint64_t size);
+  void Remove(proto::ObjectId memory);
+  std::shared_ptr<Shadow> Find(proto::ObjectId memory);
+
+  /// The program's pointer to the start of the allocation, where it chose nothing else. Null if the
+  /// system refuses.
+  std::byte* Map(Shadow& shadow);
+  /// Maps `bytes` bytes (whole pages) of the shadow from `offset` at `address`, in place of what is
+  /// there; false if the system refuses, and then the place is inaccessible at worst.
+  bool MapAt(Shadow& shadow, uint64_t offset, std::byte* address, uint64_t bytes);
+  /// The program gives its view up. With `reserve` the addresses stay taken and become
+  /// inaccessible; false if that fails, which leaves everything as it was.
+  bool Unmap(Shadow& shadow, bool reserve);
+
+  /// Something was bound to a range, through which commands of that kind reach it, and which the
+  /// device may write or not.
+  void Bind(Session& session, VkDevice device, Shadow& shadow, uint32_t reach, bool is_written,
+            uint64_t offset, uint64_t size);
+
+  /// Posts what the program wrote in these since the last agreement. When it returns, the writes
+  /// are in the stream, whoever found them.
+  void Collect(Session& session, VkDevice device, std::span<const std::shared_ptr<Shadow>> shadows,
+               uint32_t reach);
+  /// The same for a range of one.
+  void Collect(Session& session, VkDevice device, Shadow& shadow, uint64_t offset, uint64_t size);
+
+ private:
+  void Watch(Shadow& shadow, const ShadowView& view);
+  void LeaveView(Shadow& shadow);
+  /// Asks the tracker about the shadows in reached_: about all of them, or what lies in `clip`.
+  void Track(const PageRange* clip);
+  void CollectOne(Session& session, VkDevice device, Shadow& shadow, uint64_t begin, uint64_t end);
+
+  const MemoryTier tier_;
+  std::unique_ptr<WriteTracker> tracker_;
+
+  std::mutex mutex_;
+  ShadowArena arena_;
+  std::map<std::byte*, Shadow*> views_;  // by where the program sees them
+  // Of the collection that is under way:
+  std::vector<Shadow*> reached_;
+  std::vector<PageRange> wanted_;
+  std::vector<PageRange> written_;
+  proto::PatchParts parts_;
+
+  std::mutex table_mutex_;
+  std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> table_;
+};
+
+}  // namespace vesper::client
