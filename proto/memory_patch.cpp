@@ -153,28 +153,48 @@ bool PatchFits(std::span<const std::byte> patch, uint64_t size) {
   return !reader.Failed();
 }
 
+uint64_t PatchEntry::end() const {
+  return offset + (mask == 0 ? bytes.size() : 64 - static_cast<uint64_t>(std::countl_zero(mask)));
+}
+
+std::optional<PatchEntry> PatchReader::Next() {
+  while (!reader_.AtEnd() && !reader_.Failed()) {
+    const uint64_t where = reader_.Value<uint64_t>();
+    const uint64_t what = reader_.Value<uint64_t>();
+    const bool is_line = (where & kLineEntry) != 0;
+    const PatchEntry entry{where & ~kLineEntry, is_line ? what : 0,
+                           reader_.Take(is_line ? std::popcount(what) : what)};
+    if (!entry.bytes.empty()) {
+      return entry;
+    }
+  }
+  return std::nullopt;
+}
+
+void ApplyEntry(const PatchEntry& entry, std::byte* memory, uint64_t begin, uint64_t end) {
+  if (entry.mask == 0) {
+    const uint64_t from = std::max(begin, entry.offset);
+    const uint64_t to = std::min(end, entry.end());
+    if (from < to) {
+      std::memcpy(memory + from, entry.bytes.data() + (from - entry.offset), to - from);
+    }
+    return;
+  }
+  size_t next = 0;
+  for (uint64_t rest = entry.mask; rest != 0; rest &= rest - 1) {
+    const uint64_t at = entry.offset + static_cast<uint64_t>(std::countr_zero(rest));
+    if (at >= begin && at < end) {
+      memory[at] = entry.bytes[next];
+    }
+    ++next;
+  }
+}
+
 void ApplyPatch(std::span<const std::byte> patch, std::byte* live, std::byte* twin) {
-  Reader reader(patch);
-  while (!reader.AtEnd() && !reader.Failed()) {
-    const uint64_t where = reader.Value<uint64_t>();
-    const uint64_t what = reader.Value<uint64_t>();
-    const uint64_t offset = where & ~kLineEntry;
-    if ((where & kLineEntry) == 0) {
-      const std::span<const std::byte> bytes = reader.Take(what);
-      if (!bytes.empty()) {
-        std::memcpy(live + offset, bytes.data(), bytes.size());
-        std::memcpy(twin + offset, bytes.data(), bytes.size());
-      }
-      continue;
-    }
-    const std::span<const std::byte> bytes = reader.Take(std::popcount(what));
-    size_t next = 0;
-    for (uint64_t rest = what; rest != 0 && next < bytes.size(); rest &= rest - 1) {
-      const uint64_t at = offset + std::countr_zero(rest);
-      live[at] = bytes[next];
-      twin[at] = bytes[next];
-      ++next;
-    }
+  PatchReader reader(patch);
+  while (const std::optional<PatchEntry> entry = reader.Next()) {
+    ApplyEntry(*entry, live, entry->offset, entry->end());
+    ApplyEntry(*entry, twin, entry->offset, entry->end());
   }
 }
 

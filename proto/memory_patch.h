@@ -15,9 +15,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "proto/buffer.h"
+#include "proto/reader.h"
 
 namespace vesper::proto {
 
@@ -30,6 +32,30 @@ uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint
 
 /// True if every entry of the patch lies within `size` bytes.
 bool PatchFits(std::span<const std::byte> patch, uint64_t size);
+
+/// One entry of a patch: a span, or the bytes of a line that changed.
+struct PatchEntry {
+  uint64_t offset;
+  uint64_t mask;  ///< 0: all bytes from `offset` on; else which bytes of the line there
+  std::span<const std::byte> bytes;
+
+  /// Behind the last byte that changed.
+  uint64_t end() const;
+};
+
+/// Walks the entries of a patch that fits (PatchFits).
+class PatchReader {
+ public:
+  explicit PatchReader(std::span<const std::byte> patch) : reader_(patch) {}
+  /// The next entry that changes anything; nothing at the end.
+  std::optional<PatchEntry> Next();
+
+ private:
+  Reader reader_;
+};
+
+/// Writes the part of an entry that lies within [begin, end) to `memory`, which begins at offset 0.
+void ApplyEntry(const PatchEntry& entry, std::byte* memory, uint64_t begin, uint64_t end);
 
 /// Writes a patch that fits (PatchFits) to live memory and twin. Touches no byte that the patch
 /// does not carry.
