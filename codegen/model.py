@@ -90,6 +90,7 @@ class RemoteCommand:
     host_custom: bool
     release: bool
     observe: bool
+    writes: str
     providers: dict[str, list[str]]
     own: bool = False
 
@@ -463,6 +464,8 @@ class Model:
                     host_custom=command.name in self.policy.custom_host,
                     release=command.name in self.policy.release,
                     observe=command.name in self.policy.observe,
+                    writes=self.policy.written_by(command.name)
+                    if command.name.startswith("vkCmd") else "nothing",
                     providers=providers,
                     own=own,
                 )

@@ -12,6 +12,8 @@ from pathlib import Path
 from registry import RegistryError
 
 KINDS = ("local", "absent", "record", "post", "call")
+# What a recorded command may write. A command that no rule names may write everything.
+WRITES = ("nothing", "exact", "shaders", "everything")
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Policy:
     release: set[str]
     observe: set[str]
     copies: set[str]
+    writes: list[ClassRule]
     conditional: dict[str, Conditional]
     lenient: set[str]
     required_structs: set[str]
@@ -63,7 +66,7 @@ class Policy:
             *(member.split(".")[0] for member in members), *self.custom_guest, *self.custom_host,
             *self.release, *self.observe, *self.copies, *self.required_structs,
             *self.dropped_types, *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
-            *(command for rule in self.classes for command in rule.commands),
+            *(command for rule in (*self.classes, *self.writes) for command in rule.commands),
         }  # fmt: skip
 
     def matching(self, commands: list[str]) -> list[ClassRule]:
@@ -75,9 +78,21 @@ class Policy:
         ]
 
     def classify(self, command: str) -> ClassRule:
-        """The rule for a command: an exact name wins over a pattern, a longer one over a shorter."""
+        """The rule for a command."""
+        best = self._best(self.classes, command)
+        if best is None:
+            raise RegistryError(f"policy.toml: {command} has no class")
+        return best
+
+    def written_by(self, command: str) -> str:
+        """What a recorded command may write: one of WRITES."""
+        best = self._best(self.writes, command)
+        return "everything" if best is None else best.kind
+
+    def _best(self, rules: list[ClassRule], command: str) -> ClassRule | None:
+        """An exact name wins over a pattern, a longer one over a shorter."""
         best: tuple[int, int, ClassRule] | None = None
-        for rule in self.classes:
+        for rule in rules:
             for pattern in rule.commands:
                 if pattern == command:
                     key = (1, len(pattern))
@@ -89,9 +104,7 @@ class Policy:
                     raise RegistryError(f"policy.toml: two classes fit {command} equally well")
                 if best is None or key > best[:2]:
                     best = (*key, rule)
-        if best is None:
-            raise RegistryError(f"policy.toml: {command} has no class")
-        return best[2]
+        return None if best is None else best[2]
 
 
 def _take(table: dict, key: str, where: str):
@@ -113,6 +126,11 @@ def load(path: Path) -> Policy:
         if entry["kind"] not in KINDS:
             raise RegistryError(f"policy.toml: class '{entry['kind']}' is not one of {KINDS}")
         classes.append(ClassRule(entry["kind"], entry["commands"], entry["reason"]))
+    writes = []
+    for entry in _take(data, "writes", "the file"):
+        if entry["kind"] not in WRITES:
+            raise RegistryError(f"policy.toml: writes '{entry['kind']}' is not one of {WRITES}")
+        writes.append(ClassRule(entry["kind"], entry["commands"], entry["reason"]))
     custom = _take(data, "custom", "the file")
     memory = _take(data, "memory", "the file")
     dropped = _take(data, "dropped", "the file")
@@ -126,6 +144,7 @@ def load(path: Path) -> Policy:
         release=set(_take(memory, "release", "[memory]")),
         observe=set(_take(memory, "observe", "[memory]")),
         copies=set(_take(memory, "copies", "[memory]")),
+        writes=writes,
         conditional={
             member: Conditional(entry["when"], entry["reason"])
             for entry in _take(data, "conditional", "the file")

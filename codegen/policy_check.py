@@ -90,10 +90,13 @@ class _Names:
 
     def _check_commands(self) -> None:
         commands = set(self._registry.commands)
-        for rule in self._policy.classes:
-            for pattern in rule.commands:
-                if not fnmatch.filter(commands, pattern):
-                    self._expect(f"class '{rule.kind}'", "command", [pattern], commands)
+        recorded = {name for name in commands if name.startswith("vkCmd")}
+        for table, rules, known in (("class", self._policy.classes, commands),
+                                    ("writes", self._policy.writes, recorded)):  # fmt: skip
+            for rule in rules:
+                for pattern in rule.commands:
+                    if not fnmatch.filter(known, pattern):
+                        self._expect(f"{table} '{rule.kind}'", "command", [pattern], known)
         for table, names in (("custom.guest", self._policy.custom_guest),
                              ("custom.host", self._policy.custom_host),
                              ("memory.release", self._policy.release),

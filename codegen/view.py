@@ -198,6 +198,7 @@ class View:
             "release": command.release,
             "observe": command.observe,
             "reach": self._reach(command),
+            "writes": f"Writes::k{command.writes.capitalize()}",
             "errors": " | ".join(codes) if codes else "kNoError",
             "counts": counts,
             "invoked": command.on_wire and not command.host_custom and not command.own,

@@ -12,14 +12,22 @@ namespace vesper::server {
 
 HostDevice::HostDevice(proto::ObjectId id, VkDevice handle,
                        const HostInstance::PhysicalDevice& physical, PFN_vkGetDeviceProcAddr get,
-                       Outbox& outbox, std::atomic<bool>& any_lost)
-    : id_(id), handle_(handle), physical_(physical), outbox_(outbox), any_lost_(any_lost) {
+                       Outbox& outbox, std::atomic<bool>& any_lost, bool compares_all_memory)
+    : id_(id),
+      handle_(handle),
+      physical_(physical),
+      outbox_(outbox),
+      any_lost_(any_lost),
+      compares_all_memory_(compares_all_memory) {
   table_.Load(get, handle);
 }
 
 HostDevice::~HostDevice() {
   if (!IsLost()) {
     table_.vkDeviceWaitIdle(handle_);
+  }
+  for (const auto& queue : queues_) {
+    queue->Stop();  // before any of them goes: watchers look at each other's queues
   }
   queues_.clear();
   table_.vkDestroyDevice(handle_, nullptr);
@@ -60,6 +68,7 @@ HostQueue* HostDevice::AddQueue(proto::ObjectId id, uint32_t family, uint32_t in
   if (made == nullptr) {
     return nullptr;
   }
+  const std::lock_guard lock(queues_mutex_);
   queues_.push_back(std::move(made));
   return queues_.back().get();
 }
@@ -88,10 +97,63 @@ void HostDevice::ReportLost(VkResult result) {
   }
 }
 
-void HostDevice::PushMemory() {
-  for (const auto& memory : memories_.All()) {
-    memory->PushChanges(table_, handle_, outbox_);
+void HostDevice::PushFinished(HostQueue& queue, uint64_t reached) {
+  WriteSets sets;
+  {
+    const std::lock_guard lock(queues_mutex_);
+    for (const auto& each : queues_) {
+      each->Collect(each.get() == &queue ? reached : each->SignalledThrough(), sets);
+    }
   }
+  Push(sets, {});
+}
+
+HostDevice::WriteSets HostDevice::Unfinished() {
+  WriteSets sets;
+  const std::lock_guard lock(queues_mutex_);
+  for (const auto& queue : queues_) {
+    queue->Collect(UINT64_MAX, sets);
+  }
+  return sets;
+}
+
+void HostDevice::PushUnfinished(const WriteSet& also) { Push(Unfinished(), also); }
+
+void HostDevice::Push(const WriteSets& sets, const WriteSet& also) {
+  WriteSet merged;
+  const WriteSet* all = &also;
+  if (sets.size() == 1 && also.IsEmpty()) {
+    all = sets.front().get();
+  } else if (!sets.empty()) {
+    merged = also;
+    for (const auto& set : sets) {
+      merged.Add(*set);
+    }
+    all = &merged;
+  }
+  if (!all->everything() && !all->shader_work() && !compares_all_memory_) {
+    for (const auto& [memory, entry] : all->exact()) {
+      entry.memory->PushWritten({&entry.ranges, false, false}, outbox_);
+    }
+    return;
+  }
+  for (const std::shared_ptr<HostMemory>& memory : memories_.All()) {
+    const auto found = all->exact().find(memory.get());
+    memory->PushWritten({found == all->exact().end() ? nullptr : &found->second.ranges,
+                         all->shader_work(), all->everything()},
+                        outbox_);
+  }
+}
+
+VkResult HostDevice::Map(HostMemory& memory) {
+  WriteSet all;
+  for (const auto& set : Unfinished()) {
+    all.Add(*set);
+  }
+  const auto found = all.exact().find(&memory);
+  return memory.Map({found == all.exact().end() ? nullptr : &found->second.ranges,
+                     all.shader_work(), all.everything()},
+                    outbox_);
 }
 
 }  // namespace vesper::server

@@ -3,8 +3,8 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "proto/object_id.h"
@@ -12,22 +12,20 @@
 #include "server/host_tables_gen.h"
 #include "server/host_vulkan.h"
 #include "server/outbox.h"
+#include "server/recorded_writes.h"
+#include "server/resources.h"
+#include "server/write_set.h"
 
 namespace vesper::server {
 
 class HostQueue;
 
-/// What the worker remembers of an image, for host copies.
-struct ImageInfo {
-  VkFormat format = VK_FORMAT_UNDEFINED;
-  uint32_t layers = 0;
-};
-
 /// A VkDevice of the guest on the real driver.
 class HostDevice {
  public:
   HostDevice(proto::ObjectId id, VkDevice handle, const HostInstance::PhysicalDevice& physical,
-             PFN_vkGetDeviceProcAddr get, Outbox& outbox, std::atomic<bool>& any_lost);
+             PFN_vkGetDeviceProcAddr get, Outbox& outbox, std::atomic<bool>& any_lost,
+             bool compares_all_memory);
   /// Waits for the queues' watchers, then destroys the device.
   ~HostDevice();
   HostDevice(const HostDevice&) = delete;
@@ -54,18 +52,24 @@ class HostDevice {
   /// Tells the guest and the log that the device is gone, once; `any_lost` becomes true.
   void ReportLost(VkResult result);
   bool IsLost() const { return lost_.load(); }
-  /// Pushes what the device wrote to memory that the guest has mapped.
-  void PushMemory();
-  /// How often work was given to the device or done for it on the host: whether memory that was
-  /// allocated at some point can have been written since.
-  uint64_t submissions() const { return submissions_; }
-  void CountSubmission() { ++submissions_; }
+
+  // What the device wrote to memory that the guest has mapped is pushed. Any thread.
+
+  /// What the queue's work up to batch `reached`, which is done, may have written. And what other
+  /// queues' work may have: a program that waited for this queue may know that theirs is done, too,
+  /// through semaphores, before the watcher of the other queue does.
+  void PushFinished(HostQueue& queue, uint64_t reached);
+  /// What any work may have written that is not known to be done, and `also`.
+  void PushUnfinished(const WriteSet& also = {});
+  /// The guest maps memory.
+  VkResult Map(HostMemory& memory);
 
   // Only the session's thread uses these.
-  std::unordered_map<VkBuffer, VkBufferUsageFlags2>& buffer_usage() { return buffer_usage_; }
-  std::unordered_map<VkImage, ImageInfo>& images() { return images_; }
-  /// Bytes of one result, of pools of performance queries.
-  std::unordered_map<VkQueryPool, uint64_t>& query_bytes() { return query_bytes_; }
+  HostResources& resources() { return resources_; }
+  RecordedWrites& recorded_writes() { return recorded_writes_; }
+  /// What the host itself has written to images in the command that is being executed.
+  WriteSet& host_writes() { return host_writes_; }
+  bool compares_all_memory() const { return compares_all_memory_; }
 
  private:
   struct CreatedQueues {
@@ -73,6 +77,11 @@ class HostDevice {
     uint32_t count;
     VkDeviceQueueCreateFlags flags;
   };
+
+  using WriteSets = std::vector<std::shared_ptr<const WriteSet>>;
+
+  WriteSets Unfinished();
+  void Push(const WriteSets& sets, const WriteSet& also);
 
   const proto::ObjectId id_;
   const VkDevice handle_;
@@ -82,11 +91,12 @@ class HostDevice {
   HostMemories memories_;
   std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
-  uint64_t submissions_ = 0;
-  std::unordered_map<VkBuffer, VkBufferUsageFlags2> buffer_usage_;
-  std::unordered_map<VkImage, ImageInfo> images_;
-  std::unordered_map<VkQueryPool, uint64_t> query_bytes_;
+  const bool compares_all_memory_;
+  HostResources resources_{table_, handle_};
+  RecordedWrites recorded_writes_{resources_};
+  WriteSet host_writes_;
   std::vector<CreatedQueues> created_queues_;
+  std::mutex queues_mutex_;                         // for those who are not the session's thread
   std::vector<std::unique_ptr<HostQueue>> queues_;  // keep last: their threads use the rest
 };
 

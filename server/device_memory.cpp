@@ -2,45 +2,69 @@
 #include "server/device_memory.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include "proto/limits.h"
-#include "proto/memory_patch.h"
 #include "proto/records_gen.h"
 
 namespace vesper::server {
+namespace {
 
-VkResult HostMemory::Map(const DeviceTable& vk, VkDevice device, uint64_t submissions,
-                         Outbox& outbox) {
+/// Stale ranges of one allocation that are kept apart.
+constexpr size_t kMaxStaleRanges = 4096;
+/// How finely it is remembered where the guest wrote outside of writable ranges.
+constexpr uint64_t kGuestBlock = 64u << 10;
+constexpr uint64_t kPage = 4096;
+
+/// Copies what differs: pages that are alike, unused zero pages above all, stay as they are.
+void CopyDifferentPages(std::byte* to, const std::byte* from, uint64_t size) {
+  for (uint64_t at = 0; at < size; at += kPage) {
+    const uint64_t bytes = std::min(kPage, size - at);
+    if (std::memcmp(to + at, from + at, bytes) != 0) {
+      std::memcpy(to + at, from + at, bytes);
+    }
+  }
+}
+
+}  // namespace
+
+VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
   const std::lock_guard lock(mutex_);
+  if (is_retired_) {
+    return VK_ERROR_MEMORY_MAP_FAILED;
+  }
   if (live_ == nullptr) {
-    // calloc's pages are the kernel's zero page until they are written.
-    twin_ = {static_cast<std::byte*>(std::calloc(1, size_)), std::free};
-    if (twin_ == nullptr) {
+    if (!twin_.Reserve(size())) {
       return VK_ERROR_OUT_OF_HOST_MEMORY;
     }
     void* live = nullptr;
-    const VkResult result = vk.vkMapMemory(device, handle_, 0, VK_WHOLE_SIZE, 0, &live);
+    const VkResult result = vk_.vkMapMemory(device_, handle(), 0, VK_WHOLE_SIZE, 0, &live);
     if (result != VK_SUCCESS) {
+      twin_.Release();
       return result;
     }
     live_ = static_cast<std::byte*>(live);
-    if (!is_writable_ || submissions == submissions_at_birth_) {
-      // The device cannot have written it: its content is undefined, and may be another program's.
-      // Zeros are what the guest's shadow holds, and cheaper than reading slow memory.
-      std::memset(live_, 0, size_);
-      if (!is_coherent_) {
-        const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, handle_, 0,
-                                        VK_WHOLE_SIZE};
-        vk.vkFlushMappedMemoryRanges(device, 1, &range);
+    guest_blocks_.assign((size() + kGuestBlock - 1) / kGuestBlock, false);
+    // What no work can have written is undefined, and may be another program's. Zeros are what the
+    // guest's shadow holds.
+    AddStale(unfinished);
+    const ByteRanges stale = Resolve({&stale_, stale_by_shaders_, stale_everything_});
+    const ByteRanges untouched = ByteRanges(0, size()).Without(stale);
+    for (const ByteRange& range : untouched.ranges()) {
+      FillWithZeros(live_ + range.begin, range.end - range.begin);
+      if (!info_.is_coherent) {
+        const VkMappedMemoryRange flushed = AtomRange(range.begin, range.end);
+        vk_.vkFlushMappedMemoryRanges(device_, 1, &flushed);
       }
-      guest_has_it_mapped_ = true;
-      return VK_SUCCESS;  // they agree; looking for differences would read all of it
     }
   }
   guest_has_it_mapped_ = true;
-  PushLocked(vk, device, outbox);
+  PushLocked(
+      info_.compares_all ? writable_ : Resolve({&stale_, stale_by_shaders_, stale_everything_}),
+      outbox);
+  stale_.Clear();
+  stale_by_shaders_ = false;
+  stale_everything_ = false;
   return VK_SUCCESS;
 }
 
@@ -51,57 +75,145 @@ void HostMemory::Unmap() {
 
 void HostMemory::Retire() {
   const std::lock_guard lock(mutex_);
+  is_retired_ = true;
   guest_has_it_mapped_ = false;
   live_ = nullptr;
+  twin_.Release();
 }
 
-void HostMemory::SetWritable() {
+void HostMemory::SetWritable(uint64_t begin, uint64_t end, Writers writers) {
   const std::lock_guard lock(mutex_);
-  is_writable_ = true;
-}
-
-void HostMemory::PushChanges(const DeviceTable& vk, VkDevice device, Outbox& outbox) {
-  const std::lock_guard lock(mutex_);
-  if (live_ != nullptr && guest_has_it_mapped_) {
-    PushLocked(vk, device, outbox);
+  if (writers == Writers::kNone || is_retired_) {
+    return;
   }
-}
-
-void HostMemory::PushLocked(const DeviceTable& vk, VkDevice device, Outbox& outbox) {
-  if (!is_writable_) {
-    return;  // nothing bound here can be written by the device
-  }
-  if (!is_coherent_) {
-    const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, handle_, 0,
-                                    VK_WHOLE_SIZE};
-    vk.vkInvalidateMappedMemoryRanges(device, 1, &range);
-  }
-  for (uint64_t offset = 0; offset < size_;) {
-    patch_.Clear();
-    offset =
-        proto::MakePatch(live_, twin_.get(), offset, size_ - offset, proto::kMaxPatchBytes, patch_);
-    if (patch_.size() != 0) {
-      const proto::Args_vesperPushMemory args{id_, patch_.size(), patch_.Bytes().data()};
-      outbox.Push(proto::command_number::vesperPushMemory, &args);
+  if (live_ != nullptr && !writable_.Contains(begin, end)) {
+    const ByteRanges added = ByteRanges(begin, end).Without(writable_);
+    for (const ByteRange& range : added.ranges()) {
+      for (uint64_t at = range.begin; at < range.end;) {
+        const uint64_t block = at / kGuestBlock;
+        const uint64_t block_end = std::min(range.end, (block + 1) * kGuestBlock);
+        if (guest_blocks_[block]) {
+          CopyDifferentPages(twin_.get() + at, live_ + at, block_end - at);
+        }
+        at = block_end;
+      }
     }
   }
+  writable_.Add(begin, end);
+  if (writers == Writers::kShaders) {
+    writable_by_shaders_.Add(begin, end);
+  }
 }
 
-bool HostMemory::Write(const DeviceTable& vk, VkDevice device, std::span<const std::byte> patch) {
-  if (!proto::PatchFits(patch, size_)) {
+ByteRanges HostMemory::Resolve(const WrittenParts& parts) const {
+  if (parts.everything) {
+    return writable_;
+  }
+  ByteRanges ranges;
+  if (parts.exact != nullptr) {
+    ranges = parts.exact->And(writable_);
+  }
+  if (parts.by_shaders) {
+    ranges.Add(writable_by_shaders_);
+  }
+  return ranges;
+}
+
+void HostMemory::AddStale(const WrittenParts& parts) {
+  if (parts.exact != nullptr) {
+    stale_.Add(*parts.exact);
+    stale_.Coarsen(kMaxStaleRanges);
+  }
+  stale_by_shaders_ = stale_by_shaders_ || parts.by_shaders;
+  stale_everything_ = stale_everything_ || parts.everything;
+}
+
+void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {
+  const std::lock_guard lock(mutex_);
+  if (is_retired_) {
+    return;
+  }
+  if (guest_has_it_mapped_) {
+    PushLocked(info_.compares_all ? writable_ : Resolve(parts), outbox);
+  } else {
+    AddStale(parts);
+  }
+}
+
+VkMappedMemoryRange HostMemory::AtomRange(uint64_t begin, uint64_t end) const {
+  const uint64_t atom = std::max<uint64_t>(info_.atom_size, 1);
+  const uint64_t from = begin / atom * atom;
+  const uint64_t to = (end + atom - 1) / atom * atom;
+  return {VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, handle(), from,
+          to >= size() ? VK_WHOLE_SIZE : to - from};
+}
+
+void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
+  patch_.Clear();
+  const auto send = [&] {
+    if (patch_.size() != 0) {
+      const proto::Args_vesperPushMemory args{id(), patch_.size(), patch_.Bytes().data()};
+      outbox.Push(proto::command_number::vesperPushMemory, &args);
+      patch_.Clear();
+    }
+  };
+  for (const ByteRange& range : ranges.ranges()) {
+    if (!info_.is_coherent) {
+      const VkMappedMemoryRange invalidated = AtomRange(range.begin, range.end);
+      vk_.vkInvalidateMappedMemoryRanges(device_, 1, &invalidated);
+    }
+    for (uint64_t at = range.begin; at < range.end;) {
+      at = proto::MakePatch(live_, twin_.get(), at, range.end - at,
+                            proto::kMaxPatchBytes - patch_.size(), patch_);
+      if (at < range.end || patch_.size() >= proto::kMaxPatchBytes) {
+        send();
+      }
+    }
+  }
+  send();
+}
+
+void HostMemory::WriteTwin(const proto::PatchEntry& entry) {
+  if (writable_.Contains(entry.offset, entry.end())) {
+    proto::ApplyEntry(entry, twin_.get(), entry.offset, entry.end());
+    return;
+  }
+  for (size_t i = writable_.FirstAfter(entry.offset);
+       i < writable_.ranges().size() && writable_.ranges()[i].begin < entry.end(); ++i) {
+    proto::ApplyEntry(entry, twin_.get(), writable_.ranges()[i].begin, writable_.ranges()[i].end);
+  }
+  for (uint64_t block = entry.offset / kGuestBlock; block * kGuestBlock < entry.end(); ++block) {
+    guest_blocks_[block] = true;
+  }
+}
+
+bool HostMemory::Write(std::span<const std::byte> patch) {
+  if (!proto::PatchFits(patch, size())) {
     return false;
   }
   const std::lock_guard lock(mutex_);
   if (live_ == nullptr) {
     return false;  // never mapped by the guest, so it has nothing to write
   }
-  proto::ApplyPatch(patch, live_, twin_.get());
-  if (!is_coherent_) {
-    const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, handle_, 0,
-                                    VK_WHOLE_SIZE};
-    vk.vkFlushMappedMemoryRanges(device, 1, &range);
+  uint64_t begin = size();
+  uint64_t end = 0;
+  proto::PatchReader reader(patch);
+  while (const std::optional<proto::PatchEntry> entry = reader.Next()) {
+    proto::ApplyEntry(*entry, live_, entry->offset, entry->end());
+    WriteTwin(*entry);
+    begin = std::min(begin, entry->offset);
+    end = std::max(end, entry->end());
+  }
+  if (!info_.is_coherent && begin < end) {
+    const VkMappedMemoryRange range = AtomRange(begin, end);
+    vk_.vkFlushMappedMemoryRanges(device_, 1, &range);
   }
   return true;
+}
+
+uint64_t HostMemory::TwinBytes() {
+  const std::lock_guard lock(mutex_);
+  return twin_.ResidentBytes();
 }
 
 void HostMemories::Add(std::shared_ptr<HostMemory> memory) {
@@ -122,7 +234,7 @@ std::shared_ptr<HostMemory> HostMemories::Find(VkDeviceMemory handle) const {
 
 void HostMemories::SetAllWritable() {
   for (const std::shared_ptr<HostMemory>& memory : All()) {
-    memory->SetWritable();
+    memory->SetWritable(0, memory->size(), Writers::kShaders);
   }
 }
 

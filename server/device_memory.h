@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The host's side of mapped memory: the real memory (*live*, mapped here from the guest's first
-// mapping until it is freed) and its twin. Bytes from the guest are written to both; bytes that the
-// device changed are found by comparing and pushed. docs/memory.md has the whole argument.
+// mapping until it is freed) and its twin, what the guest was last told or told us. Bytes that the
+// device changed are found by comparing the two, and pushed. docs/memory.md has the whole argument.
+//
+// Only *writable* ranges have a twin: those to which a resource is bound that the device may write.
+// The twin is zero pages of the kernel until something is put there, and nothing is put there
+// outside of writable ranges, so it takes what was really exchanged and not what was allocated.
+// The guest's bytes for other ranges go to live memory alone. Should such a range become writable
+// later, its twin is copied from there: until then nobody but the guest can have written it.
+//
+// What the device may have written while the guest does not have the memory mapped is *stale*. It
+// is compared when the guest maps, and nothing else is.
 #pragma once
 
 #include <cstddef>
@@ -14,55 +23,92 @@
 #include <vector>
 
 #include "proto/buffer.h"
+#include "proto/memory_patch.h"
 #include "proto/object_id.h"
+#include "server/byte_ranges.h"
 #include "server/host_tables_gen.h"
 #include "server/outbox.h"
+#include "server/zero_pages.h"
 
 namespace vesper::server {
+
+/// Who of the device's can write a range of memory; each includes those before it.
+enum class Writers {
+  kNone,
+  kTransfers,  ///< commands that name what they write
+  kShaders,    ///< whatever runs on the device
+};
+
+/// Which parts of one allocation may have been written.
+struct WrittenParts {
+  const ByteRanges* exact = nullptr;  ///< null: none
+  bool by_shaders = false;            ///< and all that shaders can write
+  bool everything = false;            ///< all that can be written
+
+  bool IsEmpty() const { return exact == nullptr && !by_shaders && !everything; }
+};
 
 /// One host-visible allocation. Its mutex orders the guest's writes against comparisons.
 class HostMemory {
  public:
-  /// `submissions`: how many the device had seen when the memory was allocated.
-  HostMemory(proto::ObjectId id, VkDeviceMemory handle, uint64_t size, bool is_coherent,
-             uint64_t submissions)
-      : id_(id),
-        handle_(handle),
-        size_(size),
-        is_coherent_(is_coherent),
-        submissions_at_birth_(submissions) {}
+  struct Info {
+    proto::ObjectId id;
+    VkDeviceMemory handle;
+    uint64_t size;
+    bool is_coherent;
+    uint64_t atom_size;  ///< nonCoherentAtomSize
+    /// Whatever the work can have written: all of the memory is compared each time.
+    bool compares_all = false;
+  };
+  HostMemory(const DeviceTable& vk, VkDevice device, const Info& info)
+      : vk_(vk), device_(device), info_(info) {}
 
-  proto::ObjectId id() const { return id_; }
-  VkDeviceMemory handle() const { return handle_; }
-  uint64_t size() const { return size_; }
+  proto::ObjectId id() const { return info_.id; }
+  VkDeviceMemory handle() const { return info_.handle; }
+  uint64_t size() const { return info_.size; }
 
   /// The guest maps. The first time the memory is mapped here and brought to agree with the guest's
-  /// zeroed shadow; every time what differs is pushed before this returns.
-  VkResult Map(const DeviceTable& vk, VkDevice device, uint64_t submissions, Outbox& outbox);
+  /// zeroed shadow; every time what is stale is compared and pushed before this returns.
+  /// `unfinished`: what work that is not known to be done may write.
+  VkResult Map(const WrittenParts& unfinished, Outbox& outbox);
   void Unmap();
   /// The memory is about to be freed: nobody touches it any more once this returns.
   void Retire();
 
-  /// A resource that the device may write was bound here.
-  void SetWritable();
-  /// Pushes what the device changed, if the guest has it mapped.
-  void PushChanges(const DeviceTable& vk, VkDevice device, Outbox& outbox);
+  /// A resource is bound to [begin, end) that these can write. They can do so for good.
+  void SetWritable(uint64_t begin, uint64_t end, Writers writers);
+  /// The device may have written these parts: what it changed is pushed, if the guest has the
+  /// memory mapped, and otherwise when it maps.
+  void PushWritten(const WrittenParts& parts, Outbox& outbox);
   /// Writes the guest's bytes; false if the patch does not fit.
-  bool Write(const DeviceTable& vk, VkDevice device, std::span<const std::byte> patch);
+  bool Write(std::span<const std::byte> patch);
+
+  /// Bytes of the twin that take memory, for tests.
+  uint64_t TwinBytes();
 
  private:
-  void PushLocked(const DeviceTable& vk, VkDevice device, Outbox& outbox);
+  ByteRanges Resolve(const WrittenParts& parts) const;
+  void AddStale(const WrittenParts& parts);
+  void PushLocked(const ByteRanges& ranges, Outbox& outbox);
+  void WriteTwin(const proto::PatchEntry& entry);
+  VkMappedMemoryRange AtomRange(uint64_t begin, uint64_t end) const;
 
-  const proto::ObjectId id_;
-  const VkDeviceMemory handle_;
-  const uint64_t size_;
-  const bool is_coherent_;
-  const uint64_t submissions_at_birth_;
+  const DeviceTable& vk_;
+  const VkDevice device_;
+  const Info info_;
   std::mutex mutex_;
   std::byte* live_ = nullptr;
-  std::unique_ptr<std::byte, void (*)(void*)> twin_{nullptr, nullptr};
+  ZeroPages twin_;
+  bool is_retired_ = false;
   bool guest_has_it_mapped_ = false;
-  bool is_writable_ = false;
+  ByteRanges writable_;
+  ByteRanges writable_by_shaders_;
+  // Stale parts.
+  ByteRanges stale_;
+  bool stale_by_shaders_ = false;
+  bool stale_everything_ = false;
+  // Blocks to which the guest wrote outside of writable ranges.
+  std::vector<bool> guest_blocks_;
   proto::Buffer patch_;
 };
 

@@ -95,6 +95,9 @@ class Semaphores {
   VkTimelineSemaphoreSubmitInfo* replaced_ = nullptr;
 };
 
+VkCommandBuffer HandleOf(VkCommandBuffer buffer) { return buffer; }
+VkCommandBuffer HandleOf(const VkCommandBufferSubmitInfo& info) { return info.commandBuffer; }
+
 /// What a batch says for each of its semaphores and command buffers about the devices of a group.
 /// Drivers take these arrays to be as long as the batch's own, so they follow what is left out and
 /// what is added there.
@@ -152,13 +155,52 @@ HostQueue::HostQueue(proto::ObjectId id, VkQueue handle, HostDevice& device, VkS
       }) {}
 
 HostQueue::~HostQueue() {
+  Stop();
+  device_.table().vkDestroySemaphore(device_.handle(), timeline_, nullptr);
+}
+
+void HostQueue::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
-  watcher_.join();
-  device_.table().vkDestroySemaphore(device_.handle(), timeline_, nullptr);
+  if (watcher_.joinable()) {
+    watcher_.join();
+  }
+}
+
+void HostQueue::Collect(uint64_t up_to, std::vector<std::shared_ptr<const WriteSet>>& sets) {
+  const std::lock_guard lock(mutex_);
+  for (const Batch& batch : unpushed_) {
+    if (batch.number > up_to) {
+      break;
+    }
+    sets.insert(sets.end(), batch.writes.begin(), batch.writes.end());
+  }
+}
+
+uint64_t HostQueue::SignalledThrough() {
+  const std::lock_guard lock(mutex_);
+  return signals_through_;
+}
+
+template <typename Buffers>
+void HostQueue::Note(size_t index, const Buffers& buffers, bool signals, Noted& noted) {
+  const uint64_t number = next_ + index;
+  ++noted.count;
+  if (signals) {
+    noted.signals_through = number;
+  }
+  Batch batch{number, {}};
+  for (const auto& buffer : buffers) {
+    if (auto writes = device_.recorded_writes().Submitted(HandleOf(buffer))) {
+      batch.writes.push_back(std::move(writes));
+    }
+  }
+  if (!batch.writes.empty()) {
+    noted.batches.push_back(std::move(batch));
+  }
 }
 
 bool HostQueue::IsIdle() {
@@ -179,8 +221,10 @@ void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
   std::deque<GroupArrays> groups;
   std::deque<std::vector<VkPipelineStageFlags>> stages;
   std::deque<std::vector<VkCommandBuffer>> buffers;
+  Noted noted;
   for (size_t i = 0; i < batches.size(); ++i) {
     VkSubmitInfo& batch = batches[i];
+    const bool signals = batch.signalSemaphoreCount != 0;
     if (auto* group = FindInChain<VkDeviceGroupSubmitInfo>(
             batch.pNext, VK_STRUCTURE_TYPE_DEVICE_GROUP_SUBMIT_INFO)) {
       groups.emplace_back(batch, *group);
@@ -199,8 +243,9 @@ void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
     std::erase(batch_buffers, VkCommandBuffer{VK_NULL_HANDLE});
     batch.commandBufferCount = static_cast<uint32_t>(batch_buffers.size());
     batch.pCommandBuffers = batch_buffers.data();
+    Note(i, batch_buffers, signals, noted);
   }
-  Begin(batches.size());
+  Begin(noted);
   Finish(device_.table().vkQueueSubmit(handle_, static_cast<uint32_t>(batches.size()),
                                        batches.data(), VK_NULL_HANDLE),
          batches.size());
@@ -213,6 +258,7 @@ void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
   }
   std::deque<std::vector<VkSemaphoreSubmitInfo>> semaphores;
   std::deque<std::vector<VkCommandBufferSubmitInfo>> buffers;
+  Noted noted;
   const auto is_gone = [](const VkSemaphoreSubmitInfo& info) {
     return info.semaphore == VK_NULL_HANDLE;
   };
@@ -226,6 +272,7 @@ void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
     std::vector<VkSemaphoreSubmitInfo>& signals = semaphores.emplace_back(
         batch.pSignalSemaphoreInfos, batch.pSignalSemaphoreInfos + batch.signalSemaphoreInfoCount);
     std::erase_if(signals, is_gone);
+    const bool tells_others = !signals.empty();
     signals.push_back({VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, nullptr, timeline_, next_ + i,
                        VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, 0});
     batch.signalSemaphoreInfoCount = static_cast<uint32_t>(signals.size());
@@ -237,8 +284,9 @@ void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
     });
     batch.commandBufferInfoCount = static_cast<uint32_t>(batch_buffers.size());
     batch.pCommandBufferInfos = batch_buffers.data();
+    Note(i, batch_buffers, tells_others, noted);
   }
-  Begin(batches.size());
+  Begin(noted);
   Finish(device_.table().vkQueueSubmit2(handle_, static_cast<uint32_t>(batches.size()),
                                         batches.data(), VK_NULL_HANDLE),
          batches.size());
@@ -250,25 +298,28 @@ void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count) {
     batches.push_back({VK_STRUCTURE_TYPE_BIND_SPARSE_INFO});
   }
   std::deque<Semaphores> semaphores;
+  Noted noted;
   for (size_t i = 0; i < batches.size(); ++i) {
+    Note(i, std::vector<VkCommandBuffer>(), batches[i].signalSemaphoreCount != 0, noted);
     Semaphores& batch_semaphores = semaphores.emplace_back(batches[i], timeline_, next_ + i);
     KeepPresent(batch_semaphores.waits(), batch_semaphores.wait_values());
     batch_semaphores.Apply(batches[i]);
   }
-  Begin(batches.size());
+  Begin(noted);
   Finish(device_.table().vkQueueBindSparse(handle_, static_cast<uint32_t>(batches.size()),
                                            batches.data(), VK_NULL_HANDLE),
          batches.size());
 }
 
-void HostQueue::Begin(uint64_t batches) {
+void HostQueue::Begin(const Noted& noted) {
   const std::lock_guard lock(mutex_);
-  begun_ = next_ - 1 + batches;
+  begun_ = next_ - 1 + noted.count;
+  signals_through_ = std::max(signals_through_, noted.signals_through);
+  unpushed_.insert(unpushed_.end(), noted.batches.begin(), noted.batches.end());
 }
 
 void HostQueue::Finish(VkResult result, uint64_t batches) {
   next_ += batches;
-  device_.CountSubmission();
   if (result != VK_SUCCESS) {
     // The guest has gone on as if the work were under way; only a lost device is true now.
     device_.ReportLost(result);
@@ -319,7 +370,13 @@ void HostQueue::Watch() {
       reached = std::max(wanted, value);
       done_ = reached;
     }
-    device_.PushMemory();
+    device_.PushFinished(*this, reached);
+    {
+      const std::lock_guard lock(mutex_);
+      while (!unpushed_.empty() && unpushed_.front().number <= reached) {
+        unpushed_.pop_front();
+      }
+    }
     const proto::Args_vesperProgress args{id_, reached};
     device_.outbox().Push(proto::command_number::vesperProgress, &args);
   }

@@ -2,23 +2,27 @@
 //
 // A queue on the real driver. Every batch of the guest also signals the queue's own timeline
 // semaphore with the batch's number, counted as the guest counts. A watcher thread waits for it and
-// then pushes, in this order, the memory that the device changed and how far the queue has come:
-// data first, then the fact that releases the guest's waiters. The session's thread never waits.
+// then pushes, in this order, what the work changed in memory (write_set.h) and how far the queue
+// has come: data first, then the fact that releases the guest's waiters. The session's thread never
+// waits.
 #pragma once
 
 #include <vulkan/vulkan_core.h>
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "proto/object_id.h"
 
 namespace vesper::server {
 
 class HostDevice;
+class WriteSet;
 
 class HostQueue {
  public:
@@ -29,6 +33,8 @@ class HostQueue {
   HostQueue& operator=(const HostQueue&) = delete;
 
   VkQueue handle() const { return handle_; }
+  /// Ends the watcher, and waits for it. No submission may follow.
+  void Stop();
   /// True when everything that was submitted is known to be done. Any thread.
   bool IsIdle();
   /// Lets the driver give up what the work that is done has used: some do so only after they have
@@ -42,11 +48,32 @@ class HostQueue {
   void Submit2(const VkSubmitInfo2* submits, uint32_t count);
   void BindSparse(const VkBindSparseInfo* binds, uint32_t count);
 
+  /// Appends what the batches up to `up_to` may write whose memory has not been pushed. Any thread.
+  void Collect(uint64_t up_to, std::vector<std::shared_ptr<const WriteSet>>& sets);
+  /// The last batch that signals a semaphore, and so may tell others how far the queue has come.
+  /// Any thread.
+  uint64_t SignalledThrough();
+
  private:
+  /// What a batch that may write does to memory.
+  struct Batch {
+    uint64_t number;
+    std::vector<std::shared_ptr<const WriteSet>> writes;
+  };
+  /// What is noted of the batches of one submission.
+  struct Noted {
+    uint64_t count = 0;
+    uint64_t signals_through = 0;  // 0: none does
+    std::vector<Batch> batches;    // without those that write nothing
+  };
+
   HostQueue(proto::ObjectId id, VkQueue handle, HostDevice& device, VkSemaphore timeline);
 
+  /// Notes batch `index` of a submission: its command buffers, and whether the guest has it signal.
+  template <typename Buffers>
+  void Note(size_t index, const Buffers& buffers, bool signals, Noted& noted);
   /// Around the driver's submission of so many batches.
-  void Begin(uint64_t batches);
+  void Begin(const Noted& noted);
   void Finish(VkResult result, uint64_t batches);
   void Watch();
 
@@ -61,6 +88,8 @@ class HostQueue {
   uint64_t begun_ = 0;      // the last batch that the driver may know
   uint64_t submitted_ = 0;  // the last batch that the driver has taken
   uint64_t done_ = 0;
+  uint64_t signals_through_ = 0;
+  std::deque<Batch> unpushed_;  // in order
   bool stopping_ = false;
   std::thread watcher_;  // keep last
 };

@@ -166,7 +166,9 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
     return false;
   }
   if (host->observes_memory && objects_.device() != nullptr) {
-    objects_.device()->PushMemory();
+    HostDevice& device = *objects_.device();
+    device.PushUnfinished(device.host_writes());
+    device.host_writes() = {};
   }
   const bool posted = (command.flags & proto::kWantsReply) == 0;
   if (!Register(*record, args, result, posted)) {
@@ -289,7 +291,7 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
       case number::vkQueueBindSparse: {
         const auto& a = *static_cast<proto::Args_vkQueueBindSparse*>(args);
         HostQueue* queue = device.FindQueue(a.queue);
-        device.memories().SetAllWritable();  // which resource a bind gives it to is not followed
+        NoteSparseBinds(device, a.pBindInfo, a.bindInfoCount);
         return queue != nullptr ? (queue->BindSparse(a.pBindInfo, a.bindInfoCount), true)
                                 : device.IsLost();
       }
@@ -303,13 +305,13 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         auto& a = *static_cast<proto::Args_vkCreateBuffer*>(args);
         a.ret = vk.vkCreateBuffer(a.device, a.pCreateInfo, nullptr, a.pBuffer);
         if (a.ret == VK_SUCCESS) {
-          NoteBuffer(device, *a.pBuffer, *a.pCreateInfo);
+          device.resources().Add(*a.pBuffer, *a.pCreateInfo);
         }
         break;
       }
       case number::vkDestroyBuffer: {
         const auto& a = *static_cast<proto::Args_vkDestroyBuffer*>(args);
-        device.buffer_usage().erase(a.buffer);
+        device.resources().Remove(a.buffer);
         vk.vkDestroyBuffer(a.device, a.buffer, nullptr);
         return true;
       }
@@ -317,40 +319,44 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         auto& a = *static_cast<proto::Args_vkCreateImage*>(args);
         a.ret = vk.vkCreateImage(a.device, a.pCreateInfo, nullptr, a.pImage);
         if (a.ret == VK_SUCCESS) {
-          device.images()[*a.pImage] = {a.pCreateInfo->format, a.pCreateInfo->arrayLayers};
+          device.resources().Add(*a.pImage, *a.pCreateInfo);
         }
         break;
       }
       case number::vkDestroyImage: {
         const auto& a = *static_cast<proto::Args_vkDestroyImage*>(args);
-        device.images().erase(a.image);
+        device.resources().Remove(a.image);
         vk.vkDestroyImage(a.device, a.image, nullptr);
         return true;
       }
       case number::vkBindBufferMemory: {
         auto& a = *static_cast<proto::Args_vkBindBufferMemory*>(args);
-        NoteBind(device, a.buffer, a.memory);
+        device.resources().Bind(a.buffer, device.memories().Find(a.memory), a.memoryOffset);
         a.ret = vk.vkBindBufferMemory(a.device, a.buffer, a.memory, a.memoryOffset);
         break;
       }
       case number::vkBindBufferMemory2: {
         auto& a = *static_cast<proto::Args_vkBindBufferMemory2*>(args);
         for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
-          NoteBind(device, a.pBindInfos[i].buffer, a.pBindInfos[i].memory);
+          const VkBindBufferMemoryInfo& info = a.pBindInfos[i];
+          device.resources().Bind(info.buffer, device.memories().Find(info.memory),
+                                  info.memoryOffset);
         }
         a.ret = vk.vkBindBufferMemory2(a.device, a.bindInfoCount, a.pBindInfos);
         break;
       }
       case number::vkBindImageMemory: {
         auto& a = *static_cast<proto::Args_vkBindImageMemory*>(args);
-        NoteBind(device, a.image, a.memory);
+        device.resources().Bind(a.image, device.memories().Find(a.memory), a.memoryOffset);
         a.ret = vk.vkBindImageMemory(a.device, a.image, a.memory, a.memoryOffset);
         break;
       }
       case number::vkBindImageMemory2: {
         auto& a = *static_cast<proto::Args_vkBindImageMemory2*>(args);
         for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
-          NoteBind(device, a.pBindInfos[i].image, a.pBindInfos[i].memory);
+          const VkBindImageMemoryInfo& info = a.pBindInfos[i];
+          device.resources().Bind(info.image, device.memories().Find(info.memory),
+                                  info.memoryOffset);
         }
         a.ret = vk.vkBindImageMemory2(a.device, a.bindInfoCount, a.pBindInfos);
         break;
@@ -409,11 +415,33 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->commandPool), a.ret);
         break;
       }
-      case number::vkCopyImageToImage:
-      case number::vkTransitionImageLayout:
-        device.CountSubmission();
+      case number::vkFreeCommandBuffers: {
+        const auto& a = *static_cast<proto::Args_vkFreeCommandBuffers*>(args);
+        for (uint32_t i = 0; a.pCommandBuffers != nullptr && i < a.commandBufferCount; ++i) {
+          device.recorded_writes().Forget(a.pCommandBuffers[i]);
+        }
         host.on_device(vk, args);
         break;
+      }
+      case number::vkBeginCommandBuffer:
+        device.recorded_writes().Begin(
+            static_cast<proto::Args_vkBeginCommandBuffer*>(args)->commandBuffer);
+        host.on_device(vk, args);
+        break;
+      case number::vkCopyImageToImage: {
+        const auto& a = *static_cast<proto::Args_vkCopyImageToImage*>(args);
+        device.host_writes().AddImage(device.resources().Find(a.pCopyImageToImageInfo->dstImage));
+        host.on_device(vk, args);
+        break;
+      }
+      case number::vkTransitionImageLayout: {
+        const auto& a = *static_cast<proto::Args_vkTransitionImageLayout*>(args);
+        for (uint32_t i = 0; i < a.transitionCount; ++i) {
+          device.host_writes().AddImage(device.resources().Find(a.pTransitions[i].image));
+        }
+        host.on_device(vk, args);
+        break;
+      }
       case number::vkGetRayTracingShaderGroupHandlesKHR:
         if (!HasRoomForGroupHandles(
                 device, *static_cast<proto::Args_vkGetRayTracingShaderGroupHandlesKHR*>(args))) {
@@ -422,6 +450,9 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         host.on_device(vk, args);
         break;
       case number::vkBindAccelerationStructureMemoryNV:
+        NoteBinds(device, *static_cast<proto::Args_vkBindAccelerationStructureMemoryNV*>(args));
+        host.on_device(vk, args);
+        break;
       case number::vkBindOpticalFlowSessionImageNV:
         device.memories().SetAllWritable();  // which memory the object lies in is not followed
         host.on_device(vk, args);
@@ -435,6 +466,9 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         }
         if (host.on_device == nullptr) {
           return false;
+        }
+        if (host.writes != Writes::kNothing) {
+          device.recorded_writes().Note(command, host.writes, args);
         }
         host.on_device(vk, args);
         break;

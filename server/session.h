@@ -90,9 +90,9 @@ class Session {
   bool IsInRange(uint16_t command, const void* args) const;
   bool HasCounters(VkPhysicalDevice device, const VkQueryPoolPerformanceCreateInfoKHR& info) const;
   HostMemory* FindMemory(HostDevice& device, proto::ObjectId id);
-  void NoteBind(HostDevice& device, VkBuffer buffer, VkDeviceMemory memory);
-  void NoteBind(HostDevice& device, VkImage image, VkDeviceMemory memory);
-  void NoteBuffer(HostDevice& device, VkBuffer buffer, const VkBufferCreateInfo& info);
+  /// What is bound other than by vkBind*Memory can be written for good.
+  void NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos, uint32_t count);
+  void NoteBinds(HostDevice& device, const proto::Args_vkBindAccelerationStructureMemoryNV& args);
   /// Sets and command buffers die with their pool, or when it is reset.
   void NoteChildren(uint64_t pool, VkResult result);
   void ForgetChildren(uint64_t pool);

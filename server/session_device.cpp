@@ -16,9 +16,6 @@ namespace {
 
 /// More queries than any pool that a driver makes.
 constexpr uint32_t kMaxQueries = 1u << 24;
-/// The most that one query's result takes: 16 counters, availability, 8 bytes each, rounded up.
-/// Performance queries may have more counters: for them the worker notes what they take.
-constexpr uint64_t kMaxQueryBytes = 256;
 /// Threads that ask for query results; a guest's thread waits for each. More would be an attack.
 constexpr size_t kMaxLateAnswers = 64;
 
@@ -32,9 +29,7 @@ bool IsSensible(const proto::Args_vkGetQueryPoolResults& args) {
 
 /// The driver gets room for the last query's result whatever kind of pool it is.
 uint64_t RoomForResults(HostDevice& device, const proto::Args_vkGetQueryPoolResults& args) {
-  const auto found = device.query_bytes().find(args.queryPool);
-  const uint64_t last = found != device.query_bytes().end() ? found->second : 0;
-  return args.dataSize + std::max(last, kMaxQueryBytes);
+  return args.dataSize + device.resources().MaxQueryBytes(args.queryPool);
 }
 
 /// `data` holds `room` bytes (RoomForResults).
@@ -84,9 +79,9 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
   args.ret =
       instance_->table().vkCreateDevice(args.physicalDevice, &create_info, nullptr, args.pDevice);
   if (args.ret == VK_SUCCESS) {
-    devices_[*args.pDevice] =
-        std::make_unique<HostDevice>(decoder_.new_ids().front(), *args.pDevice, *physical,
-                                     instance_->get_device_proc_addr(), outbox_, any_device_lost_);
+    devices_[*args.pDevice] = std::make_unique<HostDevice>(
+        decoder_.new_ids().front(), *args.pDevice, *physical, instance_->get_device_proc_addr(),
+        outbox_, any_device_lost_, hello_.compare_all_memory);
     devices_[*args.pDevice]->NoteQueues(info);
   }
   return args.ret;
@@ -153,7 +148,7 @@ bool Session::AnswerQueriesLater(const proto::Command& command,
       std::async(std::launch::async, [this, device, answer = args, data = std::move(data),
                                       number = command.number, serial = command.serial]() mutable {
         AskForResults(*device, answer, data.data(), data.size());
-        device->PushMemory();  // what the device wrote comes before what says that it has
+        device->PushUnfinished();  // what the device wrote comes before what says that it has
         answer.pData = data.data();
         outbox_.Reply(number, serial, &answer);
       }));
@@ -171,6 +166,11 @@ void Session::ForgetChildren(uint64_t pool) {
   const auto found = pool_children_.find(pool);
   if (found != pool_children_.end()) {
     for (const proto::ObjectId id : found->second) {
+      if (HostDevice* device = objects_.DeviceOf(id);
+          device != nullptr &&
+          proto::ObjectTypeByte(id) == static_cast<uint8_t>(proto::HandleType::kCommandBuffer)) {
+        device->recorded_writes().Forget(reinterpret_cast<VkCommandBuffer>(objects_.Handle(id)));
+      }
       objects_.Remove(id);
     }
     pool_children_.erase(found);

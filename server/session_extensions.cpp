@@ -107,7 +107,7 @@ std::optional<bool> Session::RunExtension(HostDevice& device, uint16_t command, 
       return CreateQueryPool(device, *static_cast<proto::Args_vkCreateQueryPool*>(args));
     case number::vkDestroyQueryPool: {
       const auto& a = *static_cast<proto::Args_vkDestroyQueryPool*>(args);
-      device.query_bytes().erase(a.queryPool);
+      device.resources().Remove(a.queryPool);
       vk.vkDestroyQueryPool(a.device, a.queryPool, nullptr);
       return true;
     }
@@ -331,8 +331,8 @@ bool Session::CreateQueryPool(HostDevice& device, proto::Args_vkCreateQueryPool&
   args.ret =
       device.table().vkCreateQueryPool(args.device, args.pCreateInfo, nullptr, args.pQueryPool);
   if (counters != nullptr && args.ret == VK_SUCCESS) {
-    device.query_bytes()[*args.pQueryPool] =
-        counters->counterIndexCount * sizeof(VkPerformanceCounterResultKHR);
+    device.resources().SetQueryBytes(
+        *args.pQueryPool, counters->counterIndexCount * sizeof(VkPerformanceCounterResultKHR));
   }
   return true;
 }

@@ -9,21 +9,15 @@
 namespace vesper::server {
 namespace {
 
-/// A buffer with no other use cannot be written by the device.
-constexpr VkBufferUsageFlags2 kReadOnlyUses =
-    VK_BUFFER_USAGE_2_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_2_UNIFORM_TEXEL_BUFFER_BIT |
-    VK_BUFFER_USAGE_2_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_2_INDEX_BUFFER_BIT |
-    VK_BUFFER_USAGE_2_VERTEX_BUFFER_BIT | VK_BUFFER_USAGE_2_INDIRECT_BUFFER_BIT;
-
 /// Fills in the host pointers of a copy's regions; false if one reaches past the data.
 template <typename Region>
 bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags, Region* regions,
                    uint32_t count, const uint64_t* offsets, uint64_t data_size, std::byte* data) {
-  const auto found = device.images().find(image);
-  if (found == device.images().end()) {
+  const ImageInfo* found = device.resources().Find(image);
+  if (found == nullptr) {
     return false;
   }
-  const ImageInfo& info = found->second;
+  const ImageInfo& info = *found;
   for (uint32_t i = 0; i < count; ++i) {
     const VkImageSubresourceLayers& subresource = regions[i].imageSubresource;
     if (subresource.baseArrayLayer >= info.layers) {
@@ -78,9 +72,16 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
   args.ret = device.table().vkAllocateMemory(args.device, &info, nullptr, args.pMemory);
   const VkMemoryPropertyFlags flags = memory.memoryTypes[info.memoryTypeIndex].propertyFlags;
   if (args.ret == VK_SUCCESS && (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0) {
-    device.memories().Add(std::make_shared<HostMemory>(
-        decoder_.new_ids().front(), *args.pMemory, info.allocationSize,
-        (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0, device.submissions()));
+    auto made = std::make_shared<HostMemory>(
+        device.table(), device.handle(),
+        HostMemory::Info{decoder_.new_ids().front(), *args.pMemory, info.allocationSize,
+                         (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
+                         device.physical().properties.limits.nonCoherentAtomSize,
+                         device.compares_all_memory()});
+    if (device.compares_all_memory()) {
+      made->SetWritable(0, info.allocationSize, Writers::kShaders);
+    }
+    device.memories().Add(std::move(made));
   }
   return true;
 }
@@ -104,42 +105,50 @@ HostMemory* Session::FindMemory(HostDevice& device, proto::ObjectId id) {
 
 bool Session::MapMemory(HostDevice& device, proto::Args_vesperMapMemory& args) {
   HostMemory* memory = FindMemory(device, args.memory);
-  args.ret = memory == nullptr ? VK_ERROR_MEMORY_MAP_FAILED
-                               : memory->Map(device.table(), device.handle(), device.submissions(),
-                                             device.outbox());
+  args.ret = memory == nullptr ? VK_ERROR_MEMORY_MAP_FAILED : device.Map(*memory);
   return true;
 }
 
 bool Session::WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemory& args) {
   HostMemory* memory = FindMemory(device, args.memory);
   return memory == nullptr ||
-         memory->Write(device.table(), device.handle(),
-                       {static_cast<const std::byte*>(args.pPatch), args.patchSize});
+         memory->Write({static_cast<const std::byte*>(args.pPatch), args.patchSize});
 }
 
-void Session::NoteBuffer(HostDevice& device, VkBuffer buffer, const VkBufferCreateInfo& info) {
-  VkBufferUsageFlags2 usage = info.usage;
-  for (auto* next = static_cast<const VkBaseInStructure*>(info.pNext); next != nullptr;
-       next = next->pNext) {
-    if (next->sType == VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO) {
-      usage = reinterpret_cast<const VkBufferUsageFlags2CreateInfo*>(next)->usage;
+void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos, uint32_t count) {
+  const auto note = [&](VkDeviceMemory memory, uint64_t offset, uint64_t size) {
+    if (const auto found = device.memories().Find(memory)) {
+      const uint64_t begin = std::min(offset, found->size());
+      found->SetWritable(begin, begin + std::min(size, found->size() - begin), Writers::kShaders);
     }
+  };
+  const auto note_all = [&](const auto* resources, uint32_t resource_count) {
+    for (uint32_t i = 0; resources != nullptr && i < resource_count; ++i) {
+      for (uint32_t j = 0; resources[i].pBinds != nullptr && j < resources[i].bindCount; ++j) {
+        const auto& bind = resources[i].pBinds[j];
+        if constexpr (requires { bind.size; }) {
+          note(bind.memory, bind.memoryOffset, bind.size);
+        } else {
+          note(bind.memory, bind.memoryOffset, VK_WHOLE_SIZE);  // as many bytes as its blocks take
+        }
+      }
+    }
+  };
+  for (uint32_t i = 0; i < count; ++i) {
+    note_all(infos[i].pBufferBinds, infos[i].bufferBindCount);
+    note_all(infos[i].pImageOpaqueBinds, infos[i].imageOpaqueBindCount);
+    note_all(infos[i].pImageBinds, infos[i].imageBindCount);
   }
-  device.buffer_usage()[buffer] = usage;
 }
 
-void Session::NoteBind(HostDevice& device, VkBuffer buffer, VkDeviceMemory memory) {
-  const auto usage = device.buffer_usage().find(buffer);
-  const bool read_only =
-      usage != device.buffer_usage().end() && (usage->second & ~kReadOnlyUses) == 0;
-  if (const auto found = device.memories().Find(memory); found != nullptr && !read_only) {
-    found->SetWritable();
-  }
-}
-
-void Session::NoteBind(HostDevice& device, VkImage, VkDeviceMemory memory) {
-  if (const auto found = device.memories().Find(memory)) {
-    found->SetWritable();  // layout transitions alone may write an image
+void Session::NoteBinds(HostDevice& device,
+                        const proto::Args_vkBindAccelerationStructureMemoryNV& args) {
+  for (uint32_t i = 0; i < args.bindInfoCount; ++i) {
+    const VkBindAccelerationStructureMemoryInfoNV& info = args.pBindInfos[i];
+    if (const auto memory = device.memories().Find(info.memory)) {
+      memory->SetWritable(std::min(info.memoryOffset, memory->size()), memory->size(),
+                          Writers::kShaders);
+    }
   }
 }
 
@@ -152,7 +161,7 @@ bool Session::CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemory
                      static_cast<std::byte*>(const_cast<void*>(args.pData)))) {
     return false;
   }
-  device.CountSubmission();  // memory that a linear image lies in is written from now on
+  device.host_writes().AddImage(device.resources().Find(info.dstImage));
   args.ret = device.table().vkCopyMemoryToImage(args.device, &info);
   return true;
 }

@@ -73,6 +73,8 @@ UNKNOWN = {
     "memory.release": (lambda p: p.release.add("vkNothing"), "vkNothing"),
     "memory.observe": (lambda p: p.observe.add("vkNothing"), "vkNothing"),
     "memory.copies": (lambda p: p.copies.add("vkNothing"), "vkNothing"),
+    "writes 'exact'": (
+        lambda p: p.writes.append(ClassRule("exact", ["vkQueueSubmit"], "never")), "vkQueueSubmit"),
     "conditional": (
         lambda p: p.conditional.update({"VkSubmitInfo.nothing": Conditional("true", "never")}),
         "VkSubmitInfo.nothing"),

@@ -136,6 +136,14 @@ void MockVulkan::Hold(bool hold) {
   RunPending();
 }
 
+void MockVulkan::HoldQueue(VkQueue queue) {
+  {
+    const std::lock_guard lock(mutex_);
+    held_queue_ = queue;
+  }
+  RunPending();
+}
+
 void MockVulkan::OnExecute(std::function<void()> work) {
   const std::lock_guard lock(mutex_);
   work_ = std::move(work);
@@ -339,7 +347,7 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       auto& a = *static_cast<proto::Args_vkQueueSubmit*>(args);
       std::vector<Batch> batches;
       for (uint32_t i = 0; i < a.submitCount; ++i) {
-        batches.push_back({Signals(a.pSubmits[i])});
+        batches.push_back({a.queue, Signals(a.pSubmits[i])});
       }
       a.ret = lost_ ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
       Submit(std::move(batches));
@@ -349,7 +357,7 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       auto& a = *static_cast<proto::Args_vkQueueSubmit2*>(args);
       std::vector<Batch> batches;
       for (uint32_t i = 0; i < a.submitCount; ++i) {
-        batches.push_back({Signals(a.pSubmits[i])});
+        batches.push_back({a.queue, Signals(a.pSubmits[i])});
       }
       a.ret = lost_ ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
       Submit(std::move(batches));
@@ -359,7 +367,7 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       auto& a = *static_cast<proto::Args_vkQueueBindSparse*>(args);
       std::vector<Batch> batches;
       for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
-        batches.push_back({Signals(a.pBindInfo[i])});
+        batches.push_back({a.queue, Signals(a.pBindInfo[i])});
       }
       a.ret = lost_ ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
       Submit(std::move(batches));
@@ -378,9 +386,15 @@ void MockVulkan::Submit(std::vector<Batch> batches) {
 
 void MockVulkan::RunPending() {
   std::unique_lock lock(mutex_);
-  while (!held_ && !lost_ && !pending_.empty()) {
-    const Batch batch = std::move(pending_.front());
-    pending_.erase(pending_.begin());
+  while (!held_ && !lost_) {
+    const auto next = std::find_if(pending_.begin(), pending_.end(), [&](const Batch& pending) {
+      return held_queue_ == VK_NULL_HANDLE || pending.queue != held_queue_;
+    });
+    if (next == pending_.end()) {
+      break;
+    }
+    const Batch batch = std::move(*next);
+    pending_.erase(next);
     const std::function<void()> work = work_;
     lock.unlock();
     if (work) {

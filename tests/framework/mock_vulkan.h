@@ -46,6 +46,9 @@ inline constexpr uint32_t kMockDeviceLocal = 0;
 inline constexpr uint32_t kMockCoherent = 1;
 inline constexpr uint32_t kMockCached = 2;  // host-visible, not coherent
 
+// The driver's own handle of a queue.
+VkQueue MockQueue(uint32_t family, uint32_t index);
+
 // Thread-safe. Vulkan's global commands have no argument that could lead to an object, so there is
 // one mock at a time, and it is found through Current().
 class MockVulkan {
@@ -77,6 +80,8 @@ class MockVulkan {
   void FailNext(uint16_t number, VkResult result);
   // While held, submitted work does not run.
   void Hold(bool hold);
+  // While a queue is held, its work does not run; null: none is. Other queues' work does.
+  void HoldQueue(VkQueue queue);
   // Runs on the submitting thread (or that of Hold(false)) before the work's semaphores signal.
   void OnExecute(std::function<void()> work);
   // Every later wait and submission says that the device is lost.
@@ -115,6 +120,7 @@ class MockVulkan {
     size_t size = 0;
   };
   struct Batch {
+    VkQueue queue;
     std::vector<std::pair<VkSemaphore, uint64_t>> signals;
   };
 
@@ -133,6 +139,7 @@ class MockVulkan {
   std::map<uint16_t, VkResult> failures_;
   std::function<void()> work_;
   bool held_ = false;
+  VkQueue held_queue_ = VK_NULL_HANDLE;
   bool lost_ = false;
   std::vector<Batch> pending_;
   uint64_t next_handle_ = 0x1000;

@@ -140,21 +140,14 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceQueueFamilyProperties2(
   *count = available;
 }
 
-VkQueue QueueOf(uint32_t family, uint32_t index) {
-  if (family >= kFamilyCount || index >= kQueueCounts[family]) {
-    return VK_NULL_HANDLE;
-  }
-  return reinterpret_cast<VkQueue>(uintptr_t{0x300} + 0x10 * family + index);
-}
-
 VKAPI_ATTR void VKAPI_CALL vkGetDeviceQueue(VkDevice, uint32_t family, uint32_t index,
                                             VkQueue* queue) {
-  *queue = QueueOf(family, index);
+  *queue = MockQueue(family, index);
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetDeviceQueue2(VkDevice, const VkDeviceQueueInfo2* info,
                                              VkQueue* queue) {
-  *queue = QueueOf(info->queueFamilyIndex, info->queueIndex);
+  *queue = MockQueue(info->queueFamilyIndex, info->queueIndex);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkDeviceWaitIdle(VkDevice) { return VK_SUCCESS; }
@@ -370,6 +363,13 @@ const MockProc kProcs[] = {
 #undef VESPER_MOCK
 
 }  // namespace
+
+VkQueue MockQueue(uint32_t family, uint32_t index) {
+  if (family >= kFamilyCount || index >= kQueueCounts[family]) {
+    return VK_NULL_HANDLE;
+  }
+  return reinterpret_cast<VkQueue>(uintptr_t{0x300} + 0x10 * family + index);
+}
 
 std::span<const MockProc> LocalMockProcs() { return kProcs; }
 

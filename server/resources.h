@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the worker remembers of buffers and images: what they are for, and where they lie in memory
+// that the guest can map. From that follows what the device may write.
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "server/device_memory.h"
+
+namespace vesper::server {
+
+/// A part of an allocation that the guest can map.
+struct Place {
+  std::shared_ptr<HostMemory> memory;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
+struct BufferInfo {
+  VkBufferUsageFlags2 usage = 0;
+  uint64_t size = 0;
+  bool is_sparse = false;
+  bool is_bound = false;
+  Place place;  // no memory: bound to some that the guest cannot map
+};
+
+struct ImageInfo {
+  VkFormat format = VK_FORMAT_UNDEFINED;
+  uint32_t layers = 0;
+  VkImageUsageFlags usage = 0;
+  bool is_sparse = false;
+  bool is_disjoint = false;
+  bool is_bound = false;
+  std::vector<Place> places;
+};
+
+/// The buffers and images of one device. Not thread-safe: the session's thread only.
+class HostResources {
+ public:
+  HostResources(const DeviceTable& vk, VkDevice device) : vk_(vk), device_(device) {}
+
+  void Add(VkBuffer buffer, const VkBufferCreateInfo& info);
+  void Add(VkImage image, const VkImageCreateInfo& info);
+  void Remove(VkBuffer buffer) { buffers_.erase(buffer); }
+  void Remove(VkImage image) { images_.erase(image); }
+  /// Null if it is not known.
+  const BufferInfo* Find(VkBuffer buffer) const;
+  const ImageInfo* Find(VkImage image) const;
+
+  /// Bytes of one result of a pool of performance queries.
+  void SetQueryBytes(VkQueryPool pool, uint64_t bytes) { query_bytes_[pool] = bytes; }
+  void Remove(VkQueryPool pool) { query_bytes_.erase(pool); }
+  /// The most bytes that one result takes, whatever kind of pool it is.
+  uint64_t MaxQueryBytes(VkQueryPool pool) const;
+
+  /// A resource is about to be bound. `memory` is null if the guest cannot map it.
+  void Bind(VkBuffer buffer, std::shared_ptr<HostMemory> memory, uint64_t offset);
+  void Bind(VkImage image, std::shared_ptr<HostMemory> memory, uint64_t offset);
+
+ private:
+  const DeviceTable& vk_;
+  const VkDevice device_;
+  std::unordered_map<VkBuffer, BufferInfo> buffers_;
+  std::unordered_map<VkImage, ImageInfo> images_;
+  std::unordered_map<VkQueryPool, uint64_t> query_bytes_;
+};
+
+/// Who can write a resource with these uses.
+Writers WritersOfBuffer(VkBufferUsageFlags2 usage);
+Writers WritersOfImage(VkImageUsageFlags usage);
+
+}  // namespace vesper::server

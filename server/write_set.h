@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a command buffer, a batch or several batches may write to memory that the guest can map.
+//
+// A transfer says which bytes it writes, so they are noted as ranges. What a shader writes nobody
+// can tell from the command, so a draw or a dispatch is only noted as such: *shader work* may write
+// every range to which a resource is bound that shaders may write. And what is not known at all may
+// write everything that any work of the device may write.
+//
+// A set may be too large, never too small. The ranges decide what is compared when the work is
+// done, and comparing carries only bytes that really changed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "server/byte_ranges.h"
+
+namespace vesper::server {
+
+class HostMemory;
+struct BufferInfo;
+struct ImageInfo;
+
+class WriteSet {
+ public:
+  struct Entry {
+    std::shared_ptr<HostMemory> memory;
+    ByteRanges ranges;
+  };
+
+  void AddRange(const std::shared_ptr<HostMemory>& memory, uint64_t begin, uint64_t end);
+  /// Part of a buffer; of one that is null, not bound or sparse: everything.
+  void AddBuffer(const BufferInfo* buffer, uint64_t offset, uint64_t size);
+  /// All of an image, likewise.
+  void AddImage(const ImageInfo* image);
+  void AddShaderWork() { shader_work_ = true; }
+  void AddEverything() { everything_ = true; }
+  void Add(const WriteSet& other);
+
+  bool IsEmpty() const { return !shader_work_ && !everything_ && exact_.empty(); }
+  bool shader_work() const { return shader_work_; }
+  bool everything() const { return everything_; }
+  const std::unordered_map<const HostMemory*, Entry>& exact() const { return exact_; }
+
+ private:
+  bool shader_work_ = false;
+  bool everything_ = false;
+  std::unordered_map<const HostMemory*, Entry> exact_;
+};
+
+}  // namespace vesper::server
