@@ -29,8 +29,30 @@ HostDevice::~HostDevice() {
   for (const auto& queue : queues_) {
     queue->Stop();  // before any of them goes: watchers look at each other's queues
   }
+  for (const std::shared_ptr<HostMemory>& memory : memories_.All()) {
+    memory->Retire();
+  }
+  reader_.reset();
   queues_.clear();
   table_.vkDestroyDevice(handle_, nullptr);
+}
+
+void HostDevice::SetSpareQueue(const SpareQueue& queue) {
+  reader_ = std::make_unique<GpuReader>(
+      table_, GpuReader::Config{handle_, &physical_.memory, queue.family, queue.index,
+                                [this] { return ReachedTimelines(); },
+                                [this] { ReportLost(VK_ERROR_DEVICE_LOST); }});
+}
+
+std::vector<Reached> HostDevice::ReachedTimelines() {
+  std::vector<Reached> reached;
+  const std::lock_guard lock(queues_mutex_);
+  for (const auto& queue : queues_) {
+    if (const Reached each = queue->reached(); each.second != 0) {
+      reached.push_back(each);
+    }
+  }
+  return reached;
 }
 
 void HostDevice::NoteQueues(const VkDeviceCreateInfo& info) {

@@ -9,6 +9,7 @@
 
 #include "proto/object_id.h"
 #include "server/device_memory.h"
+#include "server/gpu_reader.h"
 #include "server/host_tables_gen.h"
 #include "server/host_vulkan.h"
 #include "server/outbox.h"
@@ -37,6 +38,11 @@ class HostDevice {
   const HostInstance::PhysicalDevice& physical() const { return physical_; }
   HostMemories& memories() { return memories_; }
   Outbox& outbox() { return outbox_; }
+
+  /// The worker has this queue for itself: the GPU reads with it what is slow for the CPU.
+  void SetSpareQueue(const SpareQueue& queue);
+  /// Null without a spare queue.
+  GpuReader* reader() { return reader_.get(); }
 
   /// Remembers what queues the device was created with.
   void NoteQueues(const VkDeviceCreateInfo& info);
@@ -81,6 +87,7 @@ class HostDevice {
   using WriteSets = std::vector<std::shared_ptr<const WriteSet>>;
 
   WriteSets Unfinished();
+  std::vector<Reached> ReachedTimelines();
   void Push(const WriteSets& sets, const WriteSet& also);
 
   const proto::ObjectId id_;
@@ -95,6 +102,7 @@ class HostDevice {
   HostResources resources_{table_, handle_};
   RecordedWrites recorded_writes_{resources_};
   WriteSet host_writes_;
+  std::unique_ptr<GpuReader> reader_;
   std::vector<CreatedQueues> created_queues_;
   std::mutex queues_mutex_;                         // for those who are not the session's thread
   std::vector<std::unique_ptr<HostQueue>> queues_;  // keep last: their threads use the rest

@@ -79,6 +79,10 @@ void HostMemory::Retire() {
   guest_has_it_mapped_ = false;
   live_ = nullptr;
   twin_.Release();
+  if (source_ != VK_NULL_HANDLE) {
+    vk_.vkDestroyBuffer(device_, source_, nullptr);
+    source_ = VK_NULL_HANDLE;
+  }
 }
 
 void HostMemory::SetWritable(uint64_t begin, uint64_t end, Writers writers) {
@@ -86,7 +90,7 @@ void HostMemory::SetWritable(uint64_t begin, uint64_t end, Writers writers) {
   if (writers == Writers::kNone || is_retired_) {
     return;
   }
-  if (live_ != nullptr && !writable_.Contains(begin, end)) {
+  if (live_ != nullptr && info_.reader == nullptr && !writable_.Contains(begin, end)) {
     const ByteRanges added = ByteRanges(begin, end).Without(writable_);
     for (const ByteRange& range : added.ranges()) {
       for (uint64_t at = range.begin; at < range.end;) {
@@ -148,33 +152,63 @@ VkMappedMemoryRange HostMemory::AtomRange(uint64_t begin, uint64_t end) const {
           to >= size() ? VK_WHOLE_SIZE : to - from};
 }
 
-void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
-  patch_.Clear();
-  const auto send = [&] {
-    if (patch_.size() != 0) {
-      const proto::Args_vesperPushMemory args{id(), patch_.size(), patch_.Bytes().data()};
-      outbox.Push(proto::command_number::vesperPushMemory, &args);
-      patch_.Clear();
+void HostMemory::SendPatch(Outbox& outbox) {
+  if (patch_.size() != 0) {
+    const proto::Args_vesperPushMemory args{id(), patch_.size(), patch_.Bytes().data()};
+    outbox.Push(proto::command_number::vesperPushMemory, &args);
+    patch_.Clear();
+  }
+}
+
+void HostMemory::PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox) {
+  // Where offset 0 would be if the bytes lay among all others, as those of the twin do.
+  const auto* base =
+      reinterpret_cast<const std::byte*>(reinterpret_cast<uintptr_t>(bytes) - range.begin);
+  for (uint64_t at = range.begin; at < range.end;) {
+    at = proto::MakePatch(base, twin_.get(), at, range.end - at,
+                          proto::kMaxPatchBytes - patch_.size(), patch_);
+    if (at < range.end || patch_.size() >= proto::kMaxPatchBytes) {
+      SendPatch(outbox);
     }
-  };
-  for (const ByteRange& range : ranges.ranges()) {
+  }
+}
+
+uint64_t HostMemory::ReadableByGpu() {
+  if (info_.reader != nullptr && !has_tried_source_) {
+    has_tried_source_ = true;
+    source_ = info_.reader->MakeSource(handle(), info_.memory_type, size(), &source_size_);
+  }
+  return source_ == VK_NULL_HANDLE ? 0 : source_size_;
+}
+
+void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
+  if (ranges.IsEmpty()) {
+    return;
+  }
+  patch_.Clear();
+  uint64_t done = 0;
+  if (const uint64_t readable = ReadableByGpu(); readable != 0) {
+    const ByteRanges by_gpu = ranges.And(ByteRanges(0, readable));
+    if (info_.reader->Read(source_, by_gpu.ranges(), [&](ByteRange piece, const std::byte* bytes) {
+          PushRange(piece, bytes, outbox);
+        })) {
+      done = readable;
+    }
+  }
+  // Whatever the GPU cannot read, the CPU must.
+  const ByteRanges rest = done == 0 ? ranges : ranges.And(ByteRanges(done, size()));
+  for (const ByteRange& range : rest.ranges()) {
     if (!info_.is_coherent) {
       const VkMappedMemoryRange invalidated = AtomRange(range.begin, range.end);
       vk_.vkInvalidateMappedMemoryRanges(device_, 1, &invalidated);
     }
-    for (uint64_t at = range.begin; at < range.end;) {
-      at = proto::MakePatch(live_, twin_.get(), at, range.end - at,
-                            proto::kMaxPatchBytes - patch_.size(), patch_);
-      if (at < range.end || patch_.size() >= proto::kMaxPatchBytes) {
-        send();
-      }
-    }
+    PushRange(range, live_ + range.begin, outbox);
   }
-  send();
+  SendPatch(outbox);
 }
 
 void HostMemory::WriteTwin(const proto::PatchEntry& entry) {
-  if (writable_.Contains(entry.offset, entry.end())) {
+  if (info_.reader != nullptr || writable_.Contains(entry.offset, entry.end())) {
     proto::ApplyEntry(entry, twin_.get(), entry.offset, entry.end());
     return;
   }

@@ -10,6 +10,9 @@
 // The guest's bytes for other ranges go to live memory alone. Should such a range become writable
 // later, its twin is copied from there: until then nobody but the guest can have written it.
 //
+// Memory that the CPU should not read is read by the GPU (gpu_reader.h). It has a twin of whatever
+// the guest has sent, so that nothing ever has to be copied from it.
+//
 // What the device may have written while the guest does not have the memory mapped is *stale*. It
 // is compared when the guest maps, and nothing else is.
 #pragma once
@@ -26,6 +29,7 @@
 #include "proto/memory_patch.h"
 #include "proto/object_id.h"
 #include "server/byte_ranges.h"
+#include "server/gpu_reader.h"
 #include "server/host_tables_gen.h"
 #include "server/outbox.h"
 #include "server/zero_pages.h"
@@ -59,6 +63,8 @@ class HostMemory {
     uint64_t atom_size;  ///< nonCoherentAtomSize
     /// Whatever the work can have written: all of the memory is compared each time.
     bool compares_all = false;
+    GpuReader* reader = nullptr;  ///< reads it for the CPU; null: the CPU reads
+    uint32_t memory_type = 0;
   };
   HostMemory(const DeviceTable& vk, VkDevice device, const Info& info)
       : vk_(vk), device_(device), info_(info) {}
@@ -90,6 +96,11 @@ class HostMemory {
   ByteRanges Resolve(const WrittenParts& parts) const;
   void AddStale(const WrittenParts& parts);
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
+  /// Compares bytes that were read from live memory with the twin.
+  void PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox);
+  void SendPatch(Outbox& outbox);
+  /// How many bytes from the start the GPU can read.
+  uint64_t ReadableByGpu();
   void WriteTwin(const proto::PatchEntry& entry);
   VkMappedMemoryRange AtomRange(uint64_t begin, uint64_t end) const;
 
@@ -109,6 +120,10 @@ class HostMemory {
   bool stale_everything_ = false;
   // Blocks to which the guest wrote outside of writable ranges.
   std::vector<bool> guest_blocks_;
+  // Over the memory, for the reader.
+  bool has_tried_source_ = false;
+  VkBuffer source_ = VK_NULL_HANDLE;
+  uint64_t source_size_ = 0;
   proto::Buffer patch_;
 };
 

@@ -186,6 +186,7 @@ bool HostInstance::FindDevices(const proto::Hello& hello, const std::string& sel
                                                     families.data());
     for (const VkQueueFamilyProperties& family : families) {
       device.queue_counts.push_back(family.queueCount);
+      device.queue_flags.push_back(family.queueFlags);
     }
     uint32_t extension_count = 0;
     table_.vkEnumerateDeviceExtensionProperties(handles[i], nullptr, &extension_count, nullptr);

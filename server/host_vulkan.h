@@ -28,6 +28,7 @@ class HostInstance {
     std::vector<bool> extensions;  // by codec index: on the device, and known to the guest
     uint32_t queue_family_count = 0;
     std::vector<uint32_t> queue_counts;
+    std::vector<VkQueueFlags> queue_flags;
     uint32_t group_handle_bytes = 0;  // of a ray-tracing shader group; 0: no such extension
 
     /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.

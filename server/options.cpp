@@ -42,6 +42,7 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   Options options;
   std::vector<std::string> endpoints;
   std::string mode = "0600";
+  std::string reading = "auto";
   const std::string version = "vesperd " VESPER_VERSION;
 
   CLI::App app{"vesperd lets programs elsewhere use the Vulkan devices of this machine.",
@@ -69,6 +70,11 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   app.add_option("--device", options.worker.device_selector,
                  "Offer only this device: its number, UUID or a part of its name")
       ->type_name("DEVICE");
+  app.add_option("--read-memory", reading,
+                 "Who looks for what the device changed in its memory (default auto: the GPU, "
+                 "where it is slow for the CPU)")
+      ->type_name("WHO")
+      ->check(CLI::IsMember({"auto", "gpu", "cpu"}));
   app.add_option(
          "--max-sessions", options.max_sessions,
          "Guests served at the same time (default " + std::to_string(kDefaultMaxSessions) + ")")
@@ -90,6 +96,9 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
     return std::nullopt;
   }
   ParseMode(mode, &options.socket_mode);
+  options.worker.memory_reading = reading == "gpu"   ? MemoryReading::kGpu
+                                  : reading == "cpu" ? MemoryReading::kCpu
+                                                     : MemoryReading::kAuto;
   for (const std::string& text : endpoints) {
     std::string ignored;
     options.endpoints.push_back(*transport::Endpoint::Parse(text, &ignored));

@@ -208,6 +208,11 @@ bool HostQueue::IsIdle() {
   return done_ == submitted_;
 }
 
+std::pair<VkSemaphore, uint64_t> HostQueue::reached() {
+  const std::lock_guard lock(mutex_);
+  return {timeline_, done_};
+}
+
 VkResult HostQueue::LetGo() {
   return IsIdle() ? device_.table().vkQueueWaitIdle(handle_) : VK_SUCCESS;
 }

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "proto/object_id.h"
@@ -37,6 +38,8 @@ class HostQueue {
   void Stop();
   /// True when everything that was submitted is known to be done. Any thread.
   bool IsIdle();
+  /// The queue's timeline and how far it is known to have come. Any thread.
+  std::pair<VkSemaphore, uint64_t> reached();
   /// Lets the driver give up what the work that is done has used: some do so only after they have
   /// signalled its end, and a program that has waited for the queue may destroy it all. Never waits
   /// for work: does nothing while there is some.

@@ -59,8 +59,11 @@ bool IsSubmission(uint16_t command) {
 }  // namespace
 
 Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr get,
-                 std::string device_selector)
-    : get_(get), device_selector_(std::move(device_selector)), outbox_(connection) {}
+                 std::string device_selector, MemoryReading memory_reading)
+    : get_(get),
+      device_selector_(std::move(device_selector)),
+      memory_reading_(memory_reading),
+      outbox_(connection) {}
 
 Session::~Session() = default;
 

@@ -27,6 +27,7 @@
 #include "server/host_vulkan.h"
 #include "server/object_table.h"
 #include "server/outbox.h"
+#include "server/worker.h"
 
 namespace vesper::server {
 
@@ -34,7 +35,7 @@ class Session {
  public:
   /// `get` is the loader of the driver to use.
   Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr get,
-          std::string device_selector);
+          std::string device_selector, MemoryReading memory_reading = MemoryReading::kAuto);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -62,6 +63,8 @@ class Session {
   // Hand-written commands, in the file of their noun (session_*.cpp).
   VkResult CreateDevice(proto::Args_vkCreateDevice& args);
   void DestroyDevice(HostDevice& device);
+  /// True if memory of this type is to be read by the GPU.
+  bool IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const;
   bool AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args);
   void FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args);
   bool GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args);
@@ -99,6 +102,7 @@ class Session {
 
   const PFN_vkGetInstanceProcAddr get_;
   const std::string device_selector_;
+  const MemoryReading memory_reading_;
   Outbox outbox_;
   proto::Hello hello_;
   std::vector<bool> known_commands_;

@@ -76,6 +76,16 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
   } else {
     create_info.pNext = &timeline;
   }
+  // A queue of the worker's own, if there is memory that the GPU is to read, and a queue to spare.
+  bool wants_reader = false;
+  for (uint32_t type = 0; type < physical->memory.memoryTypeCount; ++type) {
+    wants_reader = wants_reader || IsReadByGpu(*physical, type);
+  }
+  SpareQueue spare{};
+  std::optional<QueuesAndOneMore> queues;
+  if (wants_reader && FindSpareQueue(info, physical->queue_counts, physical->queue_flags, &spare)) {
+    queues.emplace(create_info, spare);
+  }
   args.ret =
       instance_->table().vkCreateDevice(args.physicalDevice, &create_info, nullptr, args.pDevice);
   if (args.ret == VK_SUCCESS) {
@@ -83,6 +93,9 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
         decoder_.new_ids().front(), *args.pDevice, *physical, instance_->get_device_proc_addr(),
         outbox_, any_device_lost_, hello_.compare_all_memory);
     devices_[*args.pDevice]->NoteQueues(info);
+    if (queues) {
+      devices_[*args.pDevice]->SetSpareQueue(spare);
+    }
   }
   return args.ret;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "proto/image_copy.h"
+#include "server/chain.h"
 #include "server/session.h"
 
 namespace vesper::server {
@@ -61,13 +62,62 @@ bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags
   return true;
 }
 
+/// True if the worker may bind a buffer of its own to the memory. Memory that is dedicated to the
+/// guest's resource admits no other, so a dedication that the resource can do without is dropped.
+bool CanHoldOthers(HostDevice& device, VkMemoryAllocateInfo& info) {
+  const auto* dedicated = FindInChain<VkMemoryDedicatedAllocateInfo>(
+      info.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+  if (dedicated == nullptr) {
+    return true;
+  }
+  const DeviceTable& vk = device.table();
+  if (dedicated->buffer == VK_NULL_HANDLE || vk.vkGetBufferMemoryRequirements2 == nullptr) {
+    return dedicated->image == VK_NULL_HANDLE && dedicated->buffer == VK_NULL_HANDLE;
+  }
+  VkMemoryDedicatedRequirements needs{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_REQUIREMENTS};
+  VkMemoryRequirements2 requirements{VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2, &needs, {}};
+  const VkBufferMemoryRequirementsInfo2 of{VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2,
+                                           nullptr, dedicated->buffer};
+  vk.vkGetBufferMemoryRequirements2(device.handle(), &of, &requirements);
+  if (needs.requiresDedicatedAllocation == VK_TRUE) {
+    return false;
+  }
+  const void** link = &info.pNext;
+  while (*link != dedicated) {
+    auto* before = const_cast<VkBaseInStructure*>(static_cast<const VkBaseInStructure*>(*link));
+    link = reinterpret_cast<const void**>(&before->pNext);
+  }
+  *link = dedicated->pNext;
+  return true;
+}
+
 }  // namespace
 
+bool Session::IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const {
+  constexpr VkMemoryPropertyFlags kFast =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+  const auto* types = device.memory.memoryTypes;
+  const auto is_fast = [](const VkMemoryType& type) {
+    return (type.propertyFlags & kFast) == kFast;
+  };
+  if ((types[memory_type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0 ||
+      !std::any_of(types, types + device.memory.memoryTypeCount, is_fast)) {
+    return false;
+  }
+  return memory_reading_ == MemoryReading::kGpu ||
+         (memory_reading_ == MemoryReading::kAuto && !is_fast(types[memory_type]));
+}
+
 bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args) {
-  const VkMemoryAllocateInfo& info = *args.pAllocateInfo;
+  VkMemoryAllocateInfo info = *args.pAllocateInfo;
   const VkPhysicalDeviceMemoryProperties& memory = device.physical().memory;
   if (info.memoryTypeIndex >= memory.memoryTypeCount) {
     return false;
+  }
+  GpuReader* reader =
+      IsReadByGpu(device.physical(), info.memoryTypeIndex) ? device.reader() : nullptr;
+  if (reader != nullptr && !CanHoldOthers(device, info)) {
+    reader = nullptr;
   }
   args.ret = device.table().vkAllocateMemory(args.device, &info, nullptr, args.pMemory);
   const VkMemoryPropertyFlags flags = memory.memoryTypes[info.memoryTypeIndex].propertyFlags;
@@ -77,7 +127,7 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
         HostMemory::Info{decoder_.new_ids().front(), *args.pMemory, info.allocationSize,
                          (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
                          device.physical().properties.limits.nonCoherentAtomSize,
-                         device.compares_all_memory()});
+                         device.compares_all_memory(), reader, info.memoryTypeIndex});
     if (device.compares_all_memory()) {
       made->SetWritable(0, info.allocationSize, Writers::kShaders);
     }

@@ -113,7 +113,7 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
     return kNoDriver;
   }
   Inbox inbox(kInboxBytes);
-  Session session(*connection, get, options.device_selector);
+  Session session(*connection, get, options.device_selector, options.memory_reading);
   std::thread reader([&] { ReadFrames(*connection, inbox, session); });
   std::thread terminator([&] { WaitForTermination(session); });
 

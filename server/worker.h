@@ -9,11 +9,19 @@
 
 namespace vesper::server {
 
+/// Who reads memory of the device to find out what changed there.
+enum class MemoryReading {
+  kAuto,  ///< The GPU where the CPU would be slow: host-visible memory that is not cached.
+  kGpu,   ///< The GPU, wherever it can.
+  kCpu,   ///< The CPU.
+};
+
 struct WorkerOptions {
   std::string
       driver_manifest;  ///< Manifest of the driver to use; empty: whatever the loader finds.
   std::string device_selector;  ///< Index, UUID or name of the device to offer; empty: all of them.
-  std::string peer;             ///< Who the guest is, for logs.
+  MemoryReading memory_reading = MemoryReading::kAuto;
+  std::string peer;  ///< Who the guest is, for logs.
 };
 
 /// How a session ended, as the exit status of the process that served it.

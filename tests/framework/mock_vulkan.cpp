@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/framework/mock_vulkan.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -144,6 +147,37 @@ void MockVulkan::HoldQueue(VkQueue queue) {
   RunPending();
 }
 
+std::shared_ptr<MockVulkan::Allocation> MockVulkan::Allocate(size_t size, uint32_t type) {
+  auto made = std::make_shared<Allocation>();
+  made->size = size;
+  if (type != kMockSlow) {
+    made->bytes = {new std::byte[size], [](std::byte* bytes) { delete[] bytes; }};
+    made->mapped = made->bytes.get();
+    return made;
+  }
+  const int file = ::memfd_create("mock", MFD_CLOEXEC);
+  if (file < 0 || ::ftruncate(file, static_cast<off_t>(size)) != 0) {
+    std::abort();
+  }
+  const auto map = [&] {
+    void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+  };
+  made->mapped = map();
+  made->bytes = {map(), [size, mapped = made->mapped](std::byte* bytes) {
+                   ::munmap(bytes, size);
+                   ::munmap(mapped, size);
+                 }};
+  ::close(file);
+  return made;
+}
+
+void MockVulkan::ForbidCpu(size_t index, bool forbid) {
+  const std::lock_guard lock(mutex_);
+  const Allocation& allocation = *allocations_.at(index);
+  ::mprotect(allocation.mapped, allocation.size, forbid ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
 void MockVulkan::OnExecute(std::function<void()> work) {
   const std::lock_guard lock(mutex_);
   work_ = std::move(work);
@@ -228,6 +262,7 @@ void MockVulkan::DestroyHandle(uint64_t handle) {
   memories_.erase(handle);
   timelines_.erase(handle);
   buffer_sizes_.erase(handle);
+  bound_.erase(reinterpret_cast<VkBuffer>(handle));
 }
 
 bool MockVulkan::FailsNow(uint16_t command, VkResult* result) {
@@ -298,12 +333,12 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
     case number::vkGetBufferMemoryRequirements2: {
       const auto& a = *static_cast<proto::Args_vkGetBufferMemoryRequirements2*>(args);
       const VkDeviceSize size = buffer_sizes_[reinterpret_cast<uint64_t>(a.pInfo->buffer)];
-      a.pMemoryRequirements->memoryRequirements = {(size + 15) & ~VkDeviceSize{15}, 16, 7};
+      a.pMemoryRequirements->memoryRequirements = {(size + 15) & ~VkDeviceSize{15}, 16, 15};
       break;
     }
     case number::vkGetImageMemoryRequirements2: {
       const auto& a = *static_cast<proto::Args_vkGetImageMemoryRequirements2*>(args);
-      a.pMemoryRequirements->memoryRequirements = {65536, 256, 7};
+      a.pMemoryRequirements->memoryRequirements = {65536, 256, 15};
       break;
     }
     case number::vkAllocateMemory: {
@@ -316,13 +351,29 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
         break;
       }
       memory_used_ += size;
-      auto allocation = std::make_shared<Allocation>();
-      allocation->bytes = std::make_unique<std::byte[]>(size);
-      allocation->size = size;
+      auto allocation = Allocate(size, a.pAllocateInfo->memoryTypeIndex);
       // What a driver gives is not zeroed.
       std::memset(allocation->bytes.get(), 0xcd, size);
       memories_[reinterpret_cast<uint64_t>(*a.pMemory)] = allocation;
       allocations_.push_back(std::move(allocation));
+      break;
+    }
+    case number::vkBindBufferMemory: {
+      const auto& a = *static_cast<proto::Args_vkBindBufferMemory*>(args);
+      if (const auto found = memories_.find(reinterpret_cast<uint64_t>(a.memory));
+          found != memories_.end()) {
+        bound_[a.buffer] = {found->second, a.memoryOffset};
+      }
+      break;
+    }
+    case number::vkBeginCommandBuffer:
+      copies_[static_cast<proto::Args_vkBeginCommandBuffer*>(args)->commandBuffer].clear();
+      break;
+    case number::vkCmdCopyBuffer: {
+      const auto& a = *static_cast<proto::Args_vkCmdCopyBuffer*>(args);
+      for (uint32_t i = 0; i < a.regionCount; ++i) {
+        copies_[a.commandBuffer].push_back({a.srcBuffer, a.dstBuffer, a.pRegions[i]});
+      }
       break;
     }
     case number::vkCreateSemaphore: {
@@ -347,7 +398,10 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       auto& a = *static_cast<proto::Args_vkQueueSubmit*>(args);
       std::vector<Batch> batches;
       for (uint32_t i = 0; i < a.submitCount; ++i) {
-        batches.push_back({a.queue, Signals(a.pSubmits[i])});
+        const VkSubmitInfo& info = a.pSubmits[i];
+        batches.push_back({a.queue,
+                           {info.pCommandBuffers, info.pCommandBuffers + info.commandBufferCount},
+                           Signals(info)});
       }
       a.ret = lost_ ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
       Submit(std::move(batches));
@@ -357,7 +411,7 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       auto& a = *static_cast<proto::Args_vkQueueSubmit2*>(args);
       std::vector<Batch> batches;
       for (uint32_t i = 0; i < a.submitCount; ++i) {
-        batches.push_back({a.queue, Signals(a.pSubmits[i])});
+        batches.push_back({a.queue, {}, Signals(a.pSubmits[i])});
       }
       a.ret = lost_ ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
       Submit(std::move(batches));
@@ -367,7 +421,7 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       auto& a = *static_cast<proto::Args_vkQueueBindSparse*>(args);
       std::vector<Batch> batches;
       for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
-        batches.push_back({a.queue, Signals(a.pBindInfo[i])});
+        batches.push_back({a.queue, {}, Signals(a.pBindInfo[i])});
       }
       a.ret = lost_ ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
       Submit(std::move(batches));
@@ -381,6 +435,26 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
 void MockVulkan::Submit(std::vector<Batch> batches) {
   if (!lost_) {
     pending_.insert(pending_.end(), batches.begin(), batches.end());
+  }
+}
+
+void MockVulkan::RunCopies(const Batch& batch) {
+  for (const VkCommandBuffer buffer : batch.buffers) {
+    for (const Copy& copy : copies_[buffer]) {
+      const auto source = bound_.find(copy.source);
+      const auto target = bound_.find(copy.target);
+      const auto holds = [&](const auto& bound, VkDeviceSize offset) {
+        return bound != bound_.end() && bound->second.offset <= bound->second.allocation->size &&
+               offset <= bound->second.allocation->size - bound->second.offset &&
+               copy.region.size <= bound->second.allocation->size - bound->second.offset - offset;
+      };
+      if (holds(source, copy.region.srcOffset) && holds(target, copy.region.dstOffset)) {
+        std::memmove(
+            target->second.allocation->bytes.get() + target->second.offset + copy.region.dstOffset,
+            source->second.allocation->bytes.get() + source->second.offset + copy.region.srcOffset,
+            copy.region.size);
+      }
+    }
   }
 }
 
@@ -401,6 +475,7 @@ void MockVulkan::RunPending() {
       work();
     }
     lock.lock();
+    RunCopies(batch);
     for (const auto& [semaphore, value] : batch.signals) {
       const auto found = timelines_.find(reinterpret_cast<uint64_t>(semaphore));
       if (found != timelines_.end()) {
@@ -439,7 +514,7 @@ VkResult MockVulkan::Map(VkDeviceMemory memory, VkDeviceSize offset, void** data
   if (found == memories_.end() || offset >= found->second->size) {
     return VK_ERROR_MEMORY_MAP_FAILED;
   }
-  *data = found->second->bytes.get() + offset;
+  *data = found->second->mapped + offset;
   return VK_SUCCESS;
 }
 

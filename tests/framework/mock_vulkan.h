@@ -45,6 +45,7 @@ struct MockCall {
 inline constexpr uint32_t kMockDeviceLocal = 0;
 inline constexpr uint32_t kMockCoherent = 1;
 inline constexpr uint32_t kMockCached = 2;  // host-visible, not coherent
+inline constexpr uint32_t kMockSlow = 3;    // host-visible, and slow for the CPU to read
 
 // The driver's own handle of a queue.
 VkQueue MockQueue(uint32_t family, uint32_t index);
@@ -82,6 +83,9 @@ class MockVulkan {
   void Hold(bool hold);
   // While a queue is held, its work does not run; null: none is. Other queues' work does.
   void HoldQueue(VkQueue queue);
+  // While forbidden, the host's CPU may neither read nor write an allocation of kMockSlow: the
+  // process dies of it. The device's view, Memory(), is another one.
+  void ForbidCpu(size_t index, bool forbid);
   // Runs on the submitting thread (or that of Hold(false)) before the work's semaphores signal.
   void OnExecute(std::function<void()> work);
   // Every later wait and submission says that the device is lost.
@@ -116,19 +120,33 @@ class MockVulkan {
 
  private:
   struct Allocation {
-    std::unique_ptr<std::byte[]> bytes;
+    std::unique_ptr<std::byte[], std::function<void(std::byte*)>> bytes;
     size_t size = 0;
+    std::byte* mapped = nullptr;  // what the host gets to see
+  };
+  struct Copy {
+    VkBuffer source;
+    VkBuffer target;
+    VkBufferCopy region;
+  };
+  struct Bound {
+    std::shared_ptr<Allocation> allocation;
+    VkDeviceSize offset;
   };
   struct Batch {
     VkQueue queue;
+    std::vector<VkCommandBuffer> buffers;
     std::vector<std::pair<VkSemaphore, uint64_t>> signals;
   };
 
+  static std::shared_ptr<Allocation> Allocate(size_t size, uint32_t type);
   const void* Decode(const std::string& name, size_t index, proto::Arena& arena) const;
   void Record(const proto::Record& record, const void* args);
   void Default(const proto::Record& record, void* args);
   void Submit(std::vector<Batch> batches);
   void RunPending();
+  // With the lock held: the recorded copies between buffers that are bound.
+  void RunCopies(const Batch& batch);
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -145,6 +163,8 @@ class MockVulkan {
   uint64_t next_handle_ = 0x1000;
   std::set<uint64_t> live_;
   std::map<uint64_t, VkDeviceSize> buffer_sizes_;
+  std::map<VkBuffer, Bound> bound_;
+  std::map<VkCommandBuffer, std::vector<Copy>> copies_;
   std::map<uint64_t, std::shared_ptr<Allocation>> memories_;
   std::vector<std::shared_ptr<Allocation>> allocations_;  // by order; kept for the tests to see
   size_t memory_limit_ = 512u << 20;

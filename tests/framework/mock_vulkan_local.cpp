@@ -12,8 +12,8 @@ namespace {
 
 const auto kInstance = reinterpret_cast<VkInstance>(uintptr_t{0x100});
 const auto kPhysicalDevice = reinterpret_cast<VkPhysicalDevice>(uintptr_t{0x200});
-constexpr uint32_t kFamilyCount = 2;
-constexpr uint32_t kQueueCounts[kFamilyCount] = {2, 1};
+constexpr uint32_t kFamilyCount = 3;
+constexpr uint32_t kQueueCounts[kFamilyCount] = {2, 1, 1};
 
 template <typename T>
 VkResult CopyOut(const std::vector<T>& values, uint32_t* count, T* out) {
@@ -94,12 +94,18 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice,
 VKAPI_ATTR void VKAPI_CALL
 vkGetPhysicalDeviceMemoryProperties(VkPhysicalDevice, VkPhysicalDeviceMemoryProperties* out) {
   *out = {};
-  out->memoryTypeCount = 3;
+  out->memoryTypeCount = 4;
   out->memoryTypes[kMockDeviceLocal] = {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
-  out->memoryTypes[kMockCoherent] = {
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT, 1};
+  out->memoryTypes[kMockCoherent] = {VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                         VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
+                                         VK_MEMORY_PROPERTY_HOST_CACHED_BIT,
+                                     1};
   out->memoryTypes[kMockCached] = {
       VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, 1};
+  out->memoryTypes[kMockSlow] = {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT |
+                                     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                     VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+                                 0};
   out->memoryHeapCount = 2;
   out->memoryHeaps[0] = {1u << 30, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT};
   out->memoryHeaps[1] = {1u << 30, 0};
@@ -121,6 +127,7 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceQueueFamilyProperties(VkPhysicalDe
        64,
        {1, 1, 1}},
       {VK_QUEUE_TRANSFER_BIT, kQueueCounts[1], 64, {1, 1, 1}},
+      {VK_QUEUE_TRANSFER_BIT, kQueueCounts[2], 64, {1, 1, 1}},
   };
   CopyOut(families, count, out);
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <iterator>
+#include <sstream>
 #include <stdexcept>
 
 namespace vesper::tests {
@@ -50,6 +52,8 @@ TestServer::TestServer(const TestTarget& target, const std::vector<std::string>&
   std::vector<std::string> command = {VESPER_BUILD_DIR "/bin/vesperd", "--listen", wanted,
                                       "--driver", target.driver_manifest};
   command.insert(command.end(), arguments.begin(), arguments.end());
+  std::istringstream more(Variable("VESPER_TEST_SERVER_ARGUMENTS", ""));
+  command.insert(command.end(), std::istream_iterator<std::string>(more), {});
   process_ = ChildProcess::Start(command, {}, folder_.Path("log"), folder_.Path("log"));
   const std::string phrase = "listening on ";
   Eventually(

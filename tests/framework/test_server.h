@@ -14,6 +14,8 @@ namespace vesper::tests {
 //   VESPER_TEST_TARGET     "vesper" (the default) or "native": the driver without Vesper
 //   VESPER_TEST_TRANSPORT  "unix" (the default) or "tcp": what joins guest and server
 //   VESPER_TEST_DRIVER     manifest of the real driver; lavapipe's when not given
+//
+// and VESPER_TEST_SERVER_ARGUMENTS, words that are added to the server's command line.
 struct TestTarget {
   static TestTarget FromEnvironment();
 

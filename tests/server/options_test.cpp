@@ -36,6 +36,17 @@ TEST(OptionsTest, DefaultsAreForOnePrivateUser) {
   EXPECT_EQ(options.max_sessions, kDefaultMaxSessions);
   EXPECT_EQ(options.worker_fd, -1);
   EXPECT_EQ(options.log_level, "info");
+  EXPECT_EQ(options.worker.memory_reading, MemoryReading::kAuto);
+}
+
+TEST(OptionsTest, WhoReadsMemoryIsAChoiceOfThree) {
+  EXPECT_EQ(ParseGood({"--read-memory=gpu"}).worker.memory_reading, MemoryReading::kGpu);
+  EXPECT_EQ(ParseGood({"--read-memory=cpu"}).worker.memory_reading, MemoryReading::kCpu);
+  int status = -1;
+  CaptureStderr();
+  EXPECT_FALSE(Parse({"--read-memory=nobody"}, &status));
+  EXPECT_THAT(GetCapturedStderr(), HasSubstr("nobody"));
+  EXPECT_EQ(status, 2);
 }
 
 TEST(OptionsTest, TakesEverything) {

@@ -26,10 +26,10 @@ TEST_F(WireTest, EnumerationCostsNothingAfterTheSetUp) {
   EXPECT_STREQ(properties.deviceName, "mock device");
   uint32_t families = 0;
   vk::vkGetPhysicalDeviceQueueFamilyProperties(physical_device_, &families, nullptr);
-  EXPECT_EQ(families, 2u);
+  EXPECT_EQ(families, 3u);
   VkPhysicalDeviceMemoryProperties memory{};
   vk::vkGetPhysicalDeviceMemoryProperties(physical_device_, &memory);
-  EXPECT_EQ(memory.memoryTypeCount, 3u);
+  EXPECT_EQ(memory.memoryTypeCount, 4u);
   VkPhysicalDeviceFeatures features{};
   vk::vkGetPhysicalDeviceFeatures(physical_device_, &features);
   EXPECT_EQ(features.geometryShader, VK_TRUE);
@@ -46,7 +46,7 @@ TEST_F(WireTest, DeviceIsCreatedWithTimelineSemaphores) {
   Sync();
   const auto& args = Arguments<proto::Args_vkCreateDevice>("vkCreateDevice");
   ASSERT_NE(args.pCreateInfo, nullptr);
-  EXPECT_EQ(args.pCreateInfo->queueCreateInfoCount, 2u);
+  EXPECT_EQ(args.pCreateInfo->queueCreateInfoCount, 3u) << "and one that the worker reads with";
   EXPECT_EQ(args.pCreateInfo->pQueueCreateInfos[0].queueCount, 2u);
   EXPECT_EQ(args.pCreateInfo->pQueueCreateInfos[0].pQueuePriorities[1], 0.5f);
   bool timeline = false;
