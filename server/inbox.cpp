@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/inbox.h"
 
-#include <cstring>
-
 namespace vesper::server {
 namespace {
 
@@ -11,11 +9,7 @@ constexpr std::chrono::milliseconds kLookInterval{100};
 
 }  // namespace
 
-bool Inbox::Put(const proto::Frame& frame, const transport::Connection& connection) {
-  ReceivedFrame received{frame.type, std::vector<uint64_t>(frame.payload.size() / 8)};
-  if (!frame.payload.empty()) {
-    std::memcpy(received.words.data(), frame.payload.data(), frame.payload.size());
-  }
+bool Inbox::Put(ReceivedFrame frame, const transport::Connection& connection) {
   std::unique_lock lock(mutex_);
   const auto ready = [this] { return bytes_ < max_bytes_ || closed_; };
   while (!changed_.wait_for(lock, kLookInterval, ready)) {
@@ -26,8 +20,8 @@ bool Inbox::Put(const proto::Frame& frame, const transport::Connection& connecti
   if (closed_) {
     return false;
   }
-  bytes_ += frame.payload.size();
-  frames_.push_back(std::move(received));
+  bytes_ += frame.payload().size();
+  frames_.push_back(std::move(frame));
   changed_.notify_all();
   return true;
 }
@@ -45,7 +39,7 @@ std::optional<ReceivedFrame> Inbox::Take(std::optional<std::chrono::seconds> tim
   }
   ReceivedFrame frame = std::move(frames_.front());
   frames_.pop_front();
-  bytes_ -= frame.words.size() * 8;
+  bytes_ -= frame.payload().size();
   changed_.notify_all();
   return frame;
 }

@@ -14,7 +14,6 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "proto/frame.h"
 #include "transport/connection.h"
@@ -23,9 +22,9 @@ namespace vesper::server {
 
 struct ReceivedFrame {
   proto::FrameType type;
-  std::vector<uint64_t> words;  // the payload, 8-byte aligned
+  proto::FrameMemory memory;
 
-  std::span<const std::byte> payload() const { return std::as_bytes(std::span(words)); }
+  std::span<const std::byte> payload() const { return memory.payload(); }
 };
 
 /// Received frames, in order. Threads: any; one puts and one takes.
@@ -36,7 +35,7 @@ class Inbox {
 
   /// Adds a frame, and waits for room before that. False without adding it if the inbox was closed,
   /// or if `connection`, which the frame came from, lost its peer while there was no room.
-  bool Put(const proto::Frame& frame, const transport::Connection& connection);
+  bool Put(ReceivedFrame frame, const transport::Connection& connection);
 
   /// The next frame; nothing once the inbox is closed, even if some are left, or after `timeout`.
   std::optional<ReceivedFrame> Take(std::optional<std::chrono::seconds> timeout = std::nullopt);

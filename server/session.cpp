@@ -63,7 +63,10 @@ Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr ge
     : get_(get),
       device_selector_(std::move(device_selector)),
       memory_reading_(memory_reading),
-      outbox_(connection) {}
+      outbox_(connection) {
+  // Memory contents and shader code stay in the frame until they are used.
+  decoder_.BorrowArraysFrom(4096);
+}
 
 Session::~Session() = default;
 

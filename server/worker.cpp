@@ -26,7 +26,7 @@ namespace vesper::server {
 namespace {
 
 /// Frames that wait for the session's thread. More would let a guest fill the host's memory.
-constexpr size_t kInboxBytes = 64u << 20;
+constexpr size_t kInboxBytes = 16u << 20;
 /// How long a guest may take to say hello. Until then it holds a place among the sessions.
 constexpr std::chrono::seconds kHelloTimeout{10};
 /// How long a driver call may go on after the guest has gone.
@@ -62,7 +62,8 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, const Session& 
     splitter.EndReceive(bytes);
     while (const std::optional<proto::Frame> frame = splitter.Next()) {
       splitter.SetMaxPayload(proto::kMaxFrameBytes);  // the first frame, the hello, may be less
-      if (!inbox.Put(*frame, connection)) {
+      std::optional<proto::FrameMemory> memory = splitter.TakeOver(*frame);
+      if (!memory || !inbox.Put({frame->type, std::move(*memory)}, connection)) {
         inbox.Close();
         Drain(connection);
         peer_is_gone = true;

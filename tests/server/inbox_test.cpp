@@ -11,7 +11,6 @@
 namespace vesper::server {
 namespace {
 
-using proto::Frame;
 using proto::FrameType;
 
 class InboxTest : public testing::Test {
@@ -21,7 +20,9 @@ class InboxTest : public testing::Test {
     payload_.assign(64, std::byte{5});
   }
 
-  Frame MakeFrame() const { return {FrameType::kCommands, payload_}; }
+  ReceivedFrame MakeFrame() const {
+    return {FrameType::kCommands, *proto::FrameMemory::Copy(payload_)};
+  }
 
   std::unique_ptr<transport::Connection> ours_;
   std::unique_ptr<transport::Connection> theirs_;
