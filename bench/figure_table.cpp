@@ -20,10 +20,12 @@ namespace {
 
 constexpr const char* kReference = "native";
 constexpr std::string_view kLimit = "limit";
+constexpr std::string_view kMachine = "machine";  // limits that are figures of their own
 
 struct Figure {
   std::string unit;
-  double value = 0;
+  double median = 0;
+  double best = 0;
   std::string phases;
 };
 
@@ -65,7 +67,8 @@ bool ReadRun(const std::string& argument, Run& run, std::vector<std::string>& na
     const std::string name = NextField(line);
     Figure figure;
     figure.unit = NextField(line);
-    figure.value = std::strtod(NextField(line).c_str(), nullptr);
+    figure.median = std::strtod(NextField(line).c_str(), nullptr);
+    figure.best = std::strtod(NextField(line).c_str(), nullptr);
     figure.phases = line;
     bool is_known = false;
     for (const std::string& known : names) {
@@ -82,13 +85,30 @@ bool ReadRun(const std::string& argument, Run& run, std::vector<std::string>& na
 /// "0.57" or "12"; a rate of 0.57 is slower than the reference, a time of 12 takes 12 times as
 /// long.
 std::string Ratio(const Figure& figure, const Figure* reference) {
-  if (reference == nullptr || reference->value == 0 || figure.unit.ends_with(" more")) {
+  if (reference == nullptr || reference->median == 0 || figure.unit.ends_with(" more")) {
     return "";
   }
-  const double ratio = figure.value / reference->value;
+  const double ratio = figure.median / reference->median;
   char text[32];
   std::snprintf(text, sizeof(text), ratio < 10 ? "%.2f" : "%.0f", ratio);
   return text;
+}
+
+std::string Number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), value < 10 ? "%.3f" : "%.1f", value);
+  return text;
+}
+
+/// False for a limit of a figure that nobody took.
+bool IsWanted(const std::vector<Run>& runs, const std::string& name) {
+  for (const Run& run : runs) {
+    const bool is_limit_of_link = run.name.starts_with(kLimit) && run.Link() != kMachine;
+    if (!is_limit_of_link && run.figures.contains(name)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 const Figure* Find(const std::vector<Run>& runs, const std::string& run, const std::string& name) {
@@ -111,9 +131,8 @@ void PrintRow(const std::vector<Run>& runs, const Run& run, const std::string& n
   const std::string of_native = is_reference ? "" : Ratio(figure, Find(runs, kReference, name));
   const std::string of_limit =
       is_reference ? "" : Ratio(figure, Find(runs, std::string(kLimit) + "@" + run.Link(), name));
-  char value[32];
-  std::snprintf(value, sizeof(value), figure.value < 10 ? "%.3f" : "%.1f", figure.value);
-  std::printf("  %-26s %10s %-7s %8s %8s  %s\n", run.Title().c_str(), value, figure.unit.c_str(),
+  std::printf("  %-24s %10s %10s %-8s %8s %8s  %s\n", run.Title().c_str(),
+              Number(figure.median).c_str(), Number(figure.best).c_str(), figure.unit.c_str(),
               of_native.c_str(), of_limit.c_str(), figure.phases.c_str());
 }
 
@@ -125,8 +144,11 @@ int Main(int argc, char** argv) {
       return 1;
     }
   }
-  std::printf("%-28s %10s %-7s %8s %8s\n", "", "", "", "x native", "x limit");
+  std::printf("  %-24s %10s %10s %-8s %8s %8s\n", "", "median", "best", "", "x native", "x limit");
   for (const std::string& name : names) {
+    if (!IsWanted(runs, name)) {
+      continue;
+    }
     std::printf("%s\n", name.c_str());
     for (const Run& run : runs) {
       PrintRow(runs, run, name);

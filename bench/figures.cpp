@@ -34,6 +34,34 @@ const std::array<uint64_t, 512>& NoiseTable() {
   return table;
 }
 
+const char* UnitName(Unit unit) {
+  switch (unit) {
+    case Unit::kGigabytesPerSecond:
+      return "GB/s";
+    case Unit::kMegabytesPerSecond:
+      return "MB/s";
+    case Unit::kMilliseconds:
+      return "ms";
+    case Unit::kMicroseconds:
+      return "us";
+  }
+  return "";
+}
+
+double Value(Unit unit, double seconds, double bytes) {
+  switch (unit) {
+    case Unit::kGigabytesPerSecond:
+      return bytes / seconds / 1e9;
+    case Unit::kMegabytesPerSecond:
+      return bytes / seconds / 1e6;
+    case Unit::kMilliseconds:
+      return seconds * 1e3;
+    case Unit::kMicroseconds:
+      return seconds * 1e6;
+  }
+  return 0;
+}
+
 }  // namespace
 
 void Repetition::EndPhase(const char* name) {
@@ -70,6 +98,7 @@ Measured Measure(const Effort& effort, const std::function<void(Repetition&)>& b
     }
     measured.phases.push_back({repetitions[0].phases()[phase].name, Median(std::move(seconds))});
   }
+  measured.best_seconds = *std::min_element(sums.begin(), sums.end());
   measured.seconds = Median(std::move(sums));
   return measured;
 }
@@ -82,33 +111,14 @@ void PrintFigure(const std::string& name, Unit unit, const Measured& measured, d
                   phase.seconds * 1e3);
     phases += text;
   }
-  double value = 0;
-  const char* unit_name = "";
-  switch (unit) {
-    case Unit::kGigabytesPerSecond:
-      value = bytes / measured.seconds / 1e9;
-      unit_name = "GB/s";
-      break;
-    case Unit::kMegabytesPerSecond:
-      value = bytes / measured.seconds / 1e6;
-      unit_name = "MB/s";
-      break;
-    case Unit::kMilliseconds:
-      value = measured.seconds * 1e3;
-      unit_name = "ms";
-      break;
-    case Unit::kMicroseconds:
-      value = measured.seconds * 1e6;
-      unit_name = "us";
-      break;
-  }
-  std::printf("%s\t%s\t%.6g\t%s\n", name.c_str(), unit_name, value,
+  std::printf("%s\t%s\t%.6g\t%.6g\t%s\n", name.c_str(), UnitName(unit),
+              Value(unit, measured.seconds, bytes), Value(unit, measured.best_seconds, bytes),
               measured.phases.size() > 1 ? phases.c_str() : "");
   std::fflush(stdout);
 }
 
 void PrintValue(const std::string& name, const std::string& unit, double value) {
-  std::printf("%s\t%s\t%.6g\t\n", name.c_str(), unit.c_str(), value);
+  std::printf("%s\t%s\t%.6g\t%.6g\t\n", name.c_str(), unit.c_str(), value, value);
   std::fflush(stdout);
 }
 

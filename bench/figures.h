@@ -51,9 +51,10 @@ class Repetition {
   std::vector<Phase> phases_;
 };
 
-/// Medians over the repetitions.
+/// Medians over the repetitions, and the best of them: what else the machine does only adds time.
 struct Measured {
   double seconds = 0;
+  double best_seconds = 0;
   std::vector<Repetition::Phase> phases;
 };
 
