@@ -61,17 +61,25 @@ uint64_t DifferenceMask(const std::byte* a, const std::byte* b, size_t bytes) {
   return mask;
 }
 
-/// Joins whole changed lines that follow each other into one span.
+/// Writes entries; spans that follow each other become one.
 class PatchWriter {
  public:
   explicit PatchWriter(Buffer& patch) : patch_(patch) {}
 
-  void Line(uint64_t offset, const std::byte* bytes, size_t count, uint64_t mask) {
-    const uint64_t all = count == kLine ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
-    if (mask == all && count % 8 == 0) {
-      Whole(offset, bytes, count);
-      return;
+  void Span(uint64_t offset, const std::byte* bytes, size_t count) {
+    if (span_header_ == SIZE_MAX || offset != span_end_) {
+      span_header_ = patch_.size();
+      span_begin_ = offset;
+      patch_.PutValue(offset);
+      patch_.PutValue<uint64_t>(0);
     }
+    patch_.Put(bytes, count);
+    span_end_ = offset + count;
+    patch_.Patch(span_header_ + 8, span_end_ - span_begin_);
+  }
+
+  /// The bytes of a line whose bit in `mask` is set.
+  void Line(uint64_t offset, const std::byte* bytes, uint64_t mask) {
     span_header_ = SIZE_MAX;
     patch_.PutValue(offset | kLineEntry);
     patch_.PutValue(mask);
@@ -84,23 +92,43 @@ class PatchWriter {
   }
 
  private:
-  void Whole(uint64_t offset, const std::byte* bytes, size_t count) {
-    if (span_header_ == SIZE_MAX || offset != span_end_) {
-      span_header_ = patch_.size();
-      span_begin_ = offset;
-      patch_.PutValue(offset);
-      patch_.PutValue<uint64_t>(0);
-    }
-    patch_.Put(bytes, count);
-    span_end_ = offset + count;
-    patch_.Patch(span_header_ + 8, span_end_ - span_begin_);
-  }
-
   Buffer& patch_;
   size_t span_header_ = SIZE_MAX;
   uint64_t span_begin_ = 0;
   uint64_t span_end_ = 0;
 };
+
+/// Compares what was read of a block with the twin, line by line. Lines that have changed as a
+/// whole are gathered, since a few long copies cost less than many short ones.
+void PatchBlock(const std::byte* now, std::byte* twin, uint64_t offset, uint64_t size,
+                PatchWriter& writer) {
+  uint64_t whole = 0;  // bytes before `at` that have changed as a whole and are not written yet
+  uint64_t at = 0;
+  const auto write_whole = [&] {
+    if (whole != 0) {
+      const uint64_t begin = at - whole;
+      writer.Span(offset + begin, now + begin, whole);
+      std::memcpy(twin + offset + begin, now + begin, whole);
+      whole = 0;
+    }
+  };
+  while (at < size) {
+    const uint64_t count = std::min(kLine - (offset + at) % kLine, size - at);
+    const uint64_t mask = DifferenceMask(now + at, twin + offset + at, count);
+    const uint64_t all = count == kLine ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
+    if (mask == all && count % 8 == 0) {
+      whole += count;
+    } else {
+      write_whole();
+      if (mask != 0) {
+        writer.Line(offset + at, now + at, mask);
+        std::memcpy(twin + offset + at, now + at, count);
+      }
+    }
+    at += count;
+  }
+  write_whole();
+}
 
 }  // namespace
 
@@ -118,17 +146,11 @@ uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint
     if (patch.size() - start >= max_bytes) {
       return offset;
     }
-    for (const uint64_t block_end = offset + block; offset < block_end;) {
-      const uint64_t count = std::min(kLine - offset % kLine, block_end - offset);
-      std::byte line[kLine];
-      std::memcpy(line, live + offset, count);
-      const uint64_t mask = DifferenceMask(line, twin + offset, count);
-      if (mask != 0) {
-        std::memcpy(twin + offset, line, count);
-        writer.Line(offset, line, count, mask);
-      }
-      offset += count;
-    }
+    // What was read here is what twin and patch get, whatever is written there meanwhile.
+    std::byte now[kBlock];
+    std::memcpy(now, live + offset, block);
+    PatchBlock(now, twin, offset, block, writer);
+    offset += block;
   }
   return end;
 }
