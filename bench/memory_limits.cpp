@@ -271,7 +271,9 @@ void StreamLimits(bool tcp, const Effort& effort, bool every_count) {
   });
   for (const char* name :
        {"idle: empty submission, nothing mapped", "idle: empty submission, 1 GiB mapped",
+        "idle: empty submission, 1 GiB mapped that the device may write",
         "idle: small dispatch, nothing mapped", "idle: small dispatch, 1 GiB mapped",
+        "idle: small dispatch, 1 GiB mapped that the device may write",
         "readback: counter after a dispatch, 256 MiB mapped"}) {
     PrintFigure(name, Unit::kMicroseconds, round_trip);
   }
