@@ -9,6 +9,7 @@ is provisional is stopped by names.
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 import tempfile
 import unittest
@@ -218,6 +219,16 @@ class PolicyTest(unittest.TestCase):
         model, _ = build(load_policy(), text, newer=True)
         self.assertNotIn(new, model.records)
         self.assertNotIn(old, model.records)
+
+    def test_each_call_that_moves_mapped_memory_is_tested_alone(self) -> None:
+        # The tables of that test name each command at the beginning of an entry.
+        text = (SOURCE / "tests" / "wire" / "memory_sync_test.cpp").read_text()
+        releasing, _, rest = text.partition("Releasing() {")[2].partition("Observing() {")
+        tables = {"release": releasing, "observe": rest.partition("protected:")[0]}
+        policy = load_policy()
+        for kind, names in (("release", policy.release), ("observe", policy.observe)):
+            tested = set(re.findall(r'\{"(\w+)"', tables[kind]))
+            self.assertEqual(tested, set(names), f"the table of what may {kind}")
 
 
 if __name__ == "__main__":

@@ -126,6 +126,11 @@ void MockVulkan::On(uint16_t number, std::function<void(void*)> hook) {
   hooks_[number] = std::move(hook);
 }
 
+void MockVulkan::OnLocal(const std::string& name, std::function<void()> hook) {
+  const std::lock_guard lock(mutex_);
+  local_hooks_[name] = std::move(hook);
+}
+
 void MockVulkan::FailNext(uint16_t number, VkResult result) {
   const std::lock_guard lock(mutex_);
   failures_[number] = result;
@@ -226,9 +231,19 @@ const void* MockVulkan::Decode(const std::string& name, size_t index, proto::Are
 // -- the driver -----------------------------------------------------------------------------------
 
 void MockVulkan::Note(const char* name) {
-  const std::lock_guard lock(mutex_);
-  if (recording_) {
-    calls_.push_back({name, 0, {}});
+  std::function<void()> hook;
+  {
+    const std::lock_guard lock(mutex_);
+    if (recording_) {
+      calls_.push_back({name, 0, {}});
+    }
+    const auto found = local_hooks_.find(name);
+    if (found != local_hooks_.end()) {
+      hook = found->second;
+    }
+  }
+  if (hook) {
+    hook();
   }
 }
 

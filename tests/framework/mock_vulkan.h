@@ -77,6 +77,8 @@ class MockVulkan {
   }
   // Runs after the default behaviour, with the command's Args struct.
   void On(uint16_t number, std::function<void(void* args)> hook);
+  // The same for a command that is not on the wire, before what the mock does by itself.
+  void OnLocal(const std::string& name, std::function<void()> hook);
   // The next call of this command returns `result` and makes nothing.
   void FailNext(uint16_t number, VkResult result);
   // While held, submitted work does not run.
@@ -154,6 +156,7 @@ class MockVulkan {
   bool offers_extensions_ = true;
   std::vector<MockCall> calls_;
   std::map<uint16_t, std::function<void(void*)>> hooks_;
+  std::map<std::string, std::function<void()>> local_hooks_;
   std::map<uint16_t, VkResult> failures_;
   std::function<void()> work_;
   bool held_ = false;
