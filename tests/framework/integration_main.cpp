@@ -3,17 +3,24 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
 #include <string>
 
+#include "tests/framework/memory_tier.h"
 #include "tests/framework/test_server.h"
 
 namespace vesper::tests {
 namespace {
 
-// Gives all tests of the program one server, and sees that it ends as it should.
+// What CTest reports as skipped.
+constexpr int kSkippedStatus = 77;
+
+// Gives all tests of the program one server, and sees that it ends as it should. With
+// VESPER_MEMORY, sees that the guest can do what is asked for: a machine on which it can't has not
+// passed.
 class TargetEnvironment : public ::testing::Environment {
  public:
   void SetUp() override {
@@ -23,6 +30,10 @@ class TargetEnvironment : public ::testing::Environment {
         server_ = std::make_unique<TestServer>(target);
       }
       UseDriver(target, target.native ? "" : server_->endpoint());
+      const char* tier = std::getenv("VESPER_MEMORY");
+      if (!target.native && tier != nullptr && *tier != '\0') {
+        ExpectTier(tier);
+      }
     } catch (const std::exception& error) {
       FAIL() << error.what();
     }
@@ -50,8 +61,21 @@ class TargetEnvironment : public ::testing::Environment {
     server_.reset();
   }
 
+  bool lacks_tier() const { return lacks_tier_; }
+
  private:
+  void ExpectTier(const std::string& wanted) {
+    const std::string log = LogOfAnInstance();
+    if (TierInLog(log) != wanted && !log.empty()) {
+      lacks_tier_ = true;
+      std::cerr << "Not tested, since this machine can't have VESPER_MEMORY=" << wanted
+                << ". The guest says: " << TierLineInLog(log) << "\n";
+      GTEST_SKIP();
+    }
+  }
+
   std::unique_ptr<TestServer> server_;
+  bool lacks_tier_ = false;
 };
 
 }  // namespace
@@ -59,6 +83,8 @@ class TargetEnvironment : public ::testing::Environment {
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  ::testing::AddGlobalTestEnvironment(new vesper::tests::TargetEnvironment);
-  return RUN_ALL_TESTS();
+  auto* environment = new vesper::tests::TargetEnvironment;  // GoogleTest's from now on.
+  ::testing::AddGlobalTestEnvironment(environment);
+  const int status = RUN_ALL_TESTS();
+  return status == 0 && environment->lacks_tier() ? vesper::tests::kSkippedStatus : status;
 }
