@@ -250,6 +250,45 @@ TEST_F(MemorySyscallTest, SeveralThreadsReadAtOnce) {
   EXPECT_EQ(expected_, ReadBack(gpu(), target_.handle, kSize));
 }
 
+TEST_F(MemorySyscallTest, DirectReadsBesideSubmissions) {
+  // Past the page cache: the disk writes the pages after the kernel has looked at the page tables,
+  // and submissions come in between.
+  TemporaryFolder folder;
+  const std::string path = folder.Path("file");
+  constexpr size_t kPiece = 256 << 10;
+  constexpr size_t kPieces = 16;
+  const std::vector<uint8_t> bytes = Random(74).Bytes(kPieces * kPiece);
+  {
+    const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    std::vector<uint8_t> copy = bytes;
+    ASSERT_TRUE(MoveAll(copy.data(), copy.size(),
+                        [&](uint8_t* data, size_t size) { return write(file, data, size); }));
+    ASSERT_EQ(0, fsync(file));
+  }
+  const int direct = open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  VESPER_REQUIRE(direct >= 0 && reinterpret_cast<uintptr_t>(shared_.data) % 4096 == 0);
+  const Descriptor file(direct);
+  for (int round = 0; round < 6; ++round) {
+    std::memset(shared_.data, 0, bytes.size());
+    SubmitAndWait(upload_);
+    std::thread reader([&] {
+      for (size_t i = 0; i < kPieces; ++i) {
+        EXPECT_EQ(static_cast<ssize_t>(kPiece),
+                  pread(file, shared_.data + i * kPiece, kPiece, static_cast<off_t>(i * kPiece)))
+            << strerror(errno);
+      }
+    });
+    for (int i = 0; i < 8; ++i) {
+      SubmitAndWait(upload_);
+    }
+    reader.join();
+    SubmitAndWait(upload_);
+    const std::vector<uint8_t> seen = ReadBack(gpu(), target_.handle, kSize);
+    ASSERT_EQ(0, std::memcmp(bytes.data(), shared_.data, bytes.size()));
+    ASSERT_EQ(0, std::memcmp(bytes.data(), seen.data(), bytes.size())) << "round " << round;
+  }
+}
+
 TEST_F(MemorySyscallTest, WriteToAFile) {
   ExpectSent([](uint8_t* from, std::vector<uint8_t>& bytes) {
     const Descriptor file(MakeFile());
