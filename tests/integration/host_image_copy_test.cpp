@@ -185,5 +185,73 @@ TEST_F(HostImageCopyTest, BetweenImages) {
   EXPECT_EQ(texels, ReadImage(gpu(), image_, kGeneral, 4));
 }
 
+// A linear image in memory that is mapped: its texels are under the program's pointer.
+class LinearHostImageCopyTest : public HostImageCopyTest {
+ protected:
+  void SetUp() override {
+    VulkanTest::SetUp();
+    VESPER_REQUIRE(features.v14.hostImageCopy == VK_TRUE);
+    VkImageCreateInfo info = ImageInfo(kRgba, 40, 24, VK_IMAGE_USAGE_HOST_TRANSFER_BIT);
+    info.tiling = VK_IMAGE_TILING_LINEAR;
+    info.usage = VK_IMAGE_USAGE_HOST_TRANSFER_BIT;
+    info.initialLayout = VK_IMAGE_LAYOUT_PREINITIALIZED;
+    VkImageFormatProperties limits{};
+    VESPER_REQUIRE(vk.GetPhysicalDeviceImageFormatProperties(physical_device, info.format,
+                                                             info.imageType, info.tiling,
+                                                             info.usage, 0, &limits) == VK_SUCCESS);
+    image_ = MakeImageIn(
+        gpu(), info, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    const VkImageSubresource subresource{VK_IMAGE_ASPECT_COLOR_BIT, 0, 0};
+    vk.GetImageSubresourceLayout(device, image_.handle, &subresource, &layout_);
+    data_ = Map(image_.memory) + layout_.offset;
+  }
+
+  void WriteTexels(const std::vector<uint8_t>& texels) {
+    for (size_t y = 0; y < 24; ++y) {
+      std::memcpy(data_ + y * layout_.rowPitch, &texels[y * 160], 160);
+    }
+  }
+  std::vector<uint8_t> Texels() const {
+    std::vector<uint8_t> texels(40 * 24 * 4);
+    for (size_t y = 0; y < 24; ++y) {
+      std::memcpy(&texels[y * 160], data_ + y * layout_.rowPitch, 160);
+    }
+    return texels;
+  }
+
+  VkSubresourceLayout layout_{};
+  uint8_t* data_ = nullptr;
+};
+
+TEST_F(LinearHostImageCopyTest, ACopySeesWhatTheProgramWrote) {
+  HostTransition(VK_IMAGE_LAYOUT_PREINITIALIZED, kGeneral);
+  for (uint64_t round = 0; round < 4; ++round) {
+    const std::vector<uint8_t> texels = Random(66 + round).Bytes(40 * 24 * 4);
+    WriteTexels(texels);
+    std::vector<uint8_t> read(texels.size());
+    Download(DownloadRegion(read.data()));
+    EXPECT_EQ(texels, read) << "round " << round;
+  }
+}
+
+TEST_F(LinearHostImageCopyTest, TheProgramSeesWhatACopyWrote) {
+  HostTransition(VK_IMAGE_LAYOUT_PREINITIALIZED, kGeneral);
+  for (uint64_t round = 0; round < 4; ++round) {
+    const std::vector<uint8_t> texels = Random(76 + round).Bytes(40 * 24 * 4);
+    Upload(UploadRegion(texels.data()));
+    EXPECT_EQ(texels, Texels()) << "round " << round;
+  }
+}
+
+TEST_F(LinearHostImageCopyTest, ATransitionKeepsWhatTheProgramWrote) {
+  const std::vector<uint8_t> texels = Random(86).Bytes(40 * 24 * 4);
+  WriteTexels(texels);
+  HostTransition(VK_IMAGE_LAYOUT_PREINITIALIZED, kGeneral);
+  std::vector<uint8_t> read(texels.size());
+  Download(DownloadRegion(read.data()));
+  EXPECT_EQ(texels, read);
+  EXPECT_EQ(texels, Texels());
+}
+
 }  // namespace
 }  // namespace vesper::tests
