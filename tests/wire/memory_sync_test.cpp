@@ -16,10 +16,21 @@ namespace vesper::tests {
 namespace {
 
 constexpr VkDeviceSize kSize = 3 * 65536;
-// Bytes of one line, of two pages, and the last one.
-constexpr std::array<size_t, 5> kPlaces = {0, 7, 63, 4097, kSize - 1};
+// Bytes of one line, of two pages, and the last one; all in the image as well.
+constexpr std::array<size_t, 5> kPlaces = {0, 7, 63, 4097, 65535};
 
-class MemorySync : public WireTest {
+class SyncTest : public WireTest {
+ protected:
+  // A dispatch: it may write whatever shaders may write.
+  VkCommandBuffer RecordShaderWork() {
+    VkCommandBuffer commands = Begin();
+    vk::vkCmdDispatch(commands, 1, 1, 1);
+    EXPECT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
+    return commands;
+  }
+};
+
+class MemorySync : public SyncTest {
  protected:
   void SetUp() override {
     Open();
@@ -47,6 +58,7 @@ class MemorySync : public WireTest {
     const VkQueryPoolCreateInfo queries{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, nullptr, 0,
                                         VK_QUERY_TYPE_OCCLUSION, 1};
     ASSERT_EQ(vk::vkCreateQueryPool(device_, &queries, nullptr, &queries_), VK_SUCCESS);
+    work_ = RecordShaderWork();
     Sync();
   }
   void TearDown() override {
@@ -59,9 +71,13 @@ class MemorySync : public WireTest {
     vk::vkFreeMemory(device_, memory_, nullptr);
   }
 
-  VkResult Submit1() { return WireTest::Submit(VK_NULL_HANDLE, VK_NULL_HANDLE); }
+  VkResult Submit1() { return WireTest::Submit(work_, VK_NULL_HANDLE); }
   VkResult Submit2() {
-    const VkSubmitInfo2 info{VK_STRUCTURE_TYPE_SUBMIT_INFO_2};
+    VkCommandBufferSubmitInfo buffer{VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO};
+    buffer.commandBuffer = work_;
+    VkSubmitInfo2 info{VK_STRUCTURE_TYPE_SUBMIT_INFO_2};
+    info.commandBufferInfoCount = 1;
+    info.pCommandBufferInfos = &buffer;
     return vk::vkQueueSubmit2(queue_, 1, &info, VK_NULL_HANDLE);
   }
   VkResult BindSparse() {
@@ -147,6 +163,7 @@ class MemorySync : public WireTest {
   VkEvent event_ = VK_NULL_HANDLE;
   VkSemaphore timeline_ = VK_NULL_HANDLE;
   uint64_t timeline_value_ = 0;
+  VkCommandBuffer work_ = VK_NULL_HANDLE;
   VkQueryPool queries_ = VK_NULL_HANDLE;
 };
 
@@ -288,7 +305,7 @@ TEST_F(MemorySync, MappingBringsWhatTheDeviceWroteMeanwhile) {
 
 // -- memory that is not coherent ------------------------------------------------------------------
 
-class UncoherentMemorySync : public WireTest {
+class UncoherentMemorySync : public SyncTest {
  protected:
   // A size that is no multiple of what flushes are rounded to.
   static constexpr VkDeviceSize kOddSize = 4096 + 100;
@@ -296,6 +313,7 @@ class UncoherentMemorySync : public WireTest {
   void SetUp() override {
     Open();
     data_ = MapNewMemory(kOddSize, kMockCached, &memory_);
+    work_ = RecordShaderWork();
   }
   void TearDown() override { vk::vkFreeMemory(device_, memory_, nullptr); }
 
@@ -303,18 +321,19 @@ class UncoherentMemorySync : public WireTest {
     return {VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memory_, offset, size};
   }
   VkResult SubmitAndWait() {
-    const VkResult result = WireTest::Submit(VK_NULL_HANDLE, VK_NULL_HANDLE);
+    const VkResult result = WireTest::Submit(work_, VK_NULL_HANDLE);
     return result == VK_SUCCESS ? vk::vkQueueWaitIdle(queue_) : result;
   }
 
   std::byte* data_ = nullptr;
   VkDeviceMemory memory_ = VK_NULL_HANDLE;
+  VkCommandBuffer work_ = VK_NULL_HANDLE;
 };
 
 TEST_F(UncoherentMemorySync, AFlushAloneCarriesTheData) {
   // Work that is waiting already may read it, so that nothing but the flush need come.
   mock_.Hold(true);
-  ASSERT_EQ(WireTest::Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), VK_SUCCESS);
+  ASSERT_EQ(WireTest::Submit(work_, VK_NULL_HANDLE), VK_SUCCESS);
   const VkMappedMemoryRange ranges[] = {Range(0, 64), Range(4096, VK_WHOLE_SIZE)};
   data_[3] = std::byte{3};
   data_[100] = std::byte{100};
