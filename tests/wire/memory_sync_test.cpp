@@ -19,18 +19,7 @@ constexpr VkDeviceSize kSize = 3 * 65536;
 // Bytes of one line, of two pages, and the last one; all in the image as well.
 constexpr std::array<size_t, 5> kPlaces = {0, 7, 63, 4097, 65535};
 
-class SyncTest : public WireTest {
- protected:
-  // A dispatch: it may write whatever shaders may write.
-  VkCommandBuffer RecordShaderWork() {
-    VkCommandBuffer commands = Begin();
-    vk::vkCmdDispatch(commands, 1, 1, 1);
-    EXPECT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
-    return commands;
-  }
-};
-
-class MemorySync : public SyncTest {
+class MemorySync : public WireTest {
  protected:
   void SetUp() override {
     Open();
@@ -58,7 +47,7 @@ class MemorySync : public SyncTest {
     const VkQueryPoolCreateInfo queries{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, nullptr, 0,
                                         VK_QUERY_TYPE_OCCLUSION, 1};
     ASSERT_EQ(vk::vkCreateQueryPool(device_, &queries, nullptr, &queries_), VK_SUCCESS);
-    work_ = RecordShaderWork();
+    work_ = ShaderWork();
     Sync();
   }
   void TearDown() override {
@@ -305,7 +294,7 @@ TEST_F(MemorySync, MappingBringsWhatTheDeviceWroteMeanwhile) {
 
 // -- memory that is not coherent ------------------------------------------------------------------
 
-class UncoherentMemorySync : public SyncTest {
+class UncoherentMemorySync : public WireTest {
  protected:
   // A size that is no multiple of what flushes are rounded to.
   static constexpr VkDeviceSize kOddSize = 4096 + 100;
@@ -313,7 +302,7 @@ class UncoherentMemorySync : public SyncTest {
   void SetUp() override {
     Open();
     data_ = MapNewMemory(kOddSize, kMockCached, &memory_);
-    work_ = RecordShaderWork();
+    work_ = ShaderWork();
   }
   void TearDown() override { vk::vkFreeMemory(device_, memory_, nullptr); }
 
@@ -336,13 +325,11 @@ TEST_F(UncoherentMemorySync, AFlushAloneCarriesTheData) {
   ASSERT_EQ(WireTest::Submit(work_, VK_NULL_HANDLE), VK_SUCCESS);
   const VkMappedMemoryRange ranges[] = {Range(0, 64), Range(4096, VK_WHOLE_SIZE)};
   data_[3] = std::byte{3};
-  data_[100] = std::byte{100};
   data_[kOddSize - 1] = std::byte{7};
   ASSERT_EQ(vk::vkFlushMappedMemoryRanges(device_, 2, ranges), VK_SUCCESS);
   Sync();
   EXPECT_EQ(mock_.Memory(0)[3], std::byte{3});
   EXPECT_EQ(mock_.Memory(0)[kOddSize - 1], std::byte{7});
-  EXPECT_EQ(mock_.Memory(0)[100], std::byte{0}) << "not flushed, and never to be relied on";
   mock_.Hold(false);
 }
 
