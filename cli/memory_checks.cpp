@@ -2,10 +2,6 @@
 #include "cli/memory_checks.h"
 
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
@@ -13,18 +9,17 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string>
 #include <system_error>
-#include <thread>
-#include <vector>
 
 #include "cli/experiment.h"
+#include "client_icd/write_tracker.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::cli {
@@ -32,42 +27,8 @@ namespace {
 
 using transport::UniqueFd;
 
-// What Linux has had since 6.4 and 6.7, named here because the system's headers may be older than
-// the kernel that runs.
-constexpr uint64_t kFeatureWpFlag = 1u << 0;
-constexpr uint64_t kFeatureWpShmem = 1u << 12;
-constexpr uint64_t kFeatureWpUnpopulated = 1u << 13;
-constexpr uint64_t kFeatureWpAsync = 1u << 15;
-constexpr uint64_t kScanWriteProtect = 1u << 0;
-constexpr uint64_t kScanCheckAsync = 1u << 1;
-constexpr uint64_t kPageIsWritten = 1u << 1;
-
-struct PageRegion {
-  uint64_t start;
-  uint64_t end;
-  uint64_t categories;
-};
-
-struct ScanArguments {
-  uint64_t size;
-  uint64_t flags;
-  uint64_t start;
-  uint64_t end;
-  uint64_t walk_end;
-  uint64_t regions;
-  uint64_t region_count;
-  uint64_t max_pages;
-  uint64_t inverted_categories;
-  uint64_t required_categories;
-  uint64_t any_of_categories;
-  uint64_t returned_categories;
-};
-
-constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArguments);
-
 constexpr size_t kPages = 16;
 constexpr std::chrono::seconds kLimit{10};
-constexpr int kEventLimitMs = 5000;
 
 std::string SystemMessage(int code) { return std::system_category().message(code); }
 
@@ -76,7 +37,8 @@ bool Fail(std::string* text, const std::string& what, int code) {
   return false;
 }
 
-size_t PageSize() { return static_cast<size_t>(::sysconf(_SC_PAGESIZE)); }
+using client::MemoryTier;
+using client::PageSize;
 
 // Some pages of shared memory, as a shadow of GPU memory has them.
 class Pages {
@@ -107,154 +69,6 @@ class Pages {
   UniqueFd file_;
   volatile uint8_t* data_ = nullptr;  // lives as long as the experiment's process
 };
-
-// A userfaultfd with these features that watches writes to `pages`. None, with a reason, on
-// failure.
-UniqueFd Watch(const Pages& pages, int flags, uint64_t features, std::string* text) {
-  UniqueFd watch(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | flags)));
-  if (!watch) {
-    Fail(text, "userfaultfd", errno);
-    return watch;
-  }
-  uffdio_api api{};
-  api.api = UFFD_API;
-  api.features = features;
-  if (::ioctl(watch.get(), UFFDIO_API, &api) != 0) {
-    Fail(text, "this kernel's userfaultfd lacks the features", errno);
-    return UniqueFd();
-  }
-  uffdio_register range{};
-  range.range = {pages.Address(0), Pages::size()};
-  range.mode = UFFDIO_REGISTER_MODE_WP;
-  uffdio_writeprotect protect{};
-  protect.range = range.range;
-  protect.mode = UFFDIO_WRITEPROTECT_MODE_WP;
-  if (::ioctl(watch.get(), UFFDIO_REGISTER, &range) != 0 ||
-      ::ioctl(watch.get(), UFFDIO_WRITEPROTECT, &protect) != 0) {
-    Fail(text, "write-protecting shared memory", errno);
-    return UniqueFd();
-  }
-  return watch;
-}
-
-// The pages written since the last scan, which protects them again. False with a reason.
-bool Scan(int pagemap, const Pages& pages, std::vector<size_t>* written, std::string* text) {
-  std::array<PageRegion, kPages> regions{};
-  ScanArguments arguments{};
-  arguments.size = sizeof(arguments);
-  arguments.flags = kScanWriteProtect | kScanCheckAsync;
-  arguments.start = pages.Address(0);
-  arguments.end = pages.Address(kPages);
-  arguments.regions = reinterpret_cast<uint64_t>(regions.data());
-  arguments.region_count = regions.size();
-  arguments.required_categories = kPageIsWritten;
-  arguments.returned_categories = kPageIsWritten;
-  const int count = ::ioctl(pagemap, kPagemapScan, &arguments);
-  if (count < 0) {
-    return Fail(text, "PAGEMAP_SCAN", errno);
-  }
-  written->clear();
-  for (int i = 0; i < count; ++i) {
-    const PageRegion& region = regions[static_cast<size_t>(i)];
-    for (uint64_t address = region.start; address < region.end; address += PageSize()) {
-      written->push_back((address - pages.Address(0)) / PageSize());
-    }
-  }
-  return true;
-}
-
-bool TryAsynchronous(std::string* text) {
-  const Pages pages;
-  const UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-  const UniqueFd zero(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
-  if (!pages.IsThere() || !pagemap || !zero) {
-    return Fail(text, "memfd, /proc/self/pagemap and /dev/zero are needed", errno);
-  }
-  const UniqueFd watch =
-      Watch(pages, UFFD_USER_MODE_ONLY,
-            kFeatureWpFlag | kFeatureWpShmem | kFeatureWpUnpopulated | kFeatureWpAsync, text);
-  if (!watch) {
-    return false;
-  }
-  // A store of the program, and one of the kernel on its behalf.
-  pages.Write(3, 2);
-  if (::read(zero.get(), reinterpret_cast<void*>(pages.Address(7)), 1) != 1) {
-    return Fail(text, "a system call cannot write to watched memory", errno);
-  }
-  const std::vector<std::vector<size_t>> expected = {{3, 7}, {}, {5}};
-  for (const std::vector<size_t>& pages_expected : expected) {
-    std::vector<size_t> written;
-    if (&pages_expected == &expected.back()) {
-      pages.Write(5, 2);
-    }
-    if (!Scan(pagemap.get(), pages, &written, text)) {
-      return false;
-    }
-    if (written != pages_expected) {
-      *text = "the kernel reports other pages than were written; this version has a bug";
-      return false;
-    }
-  }
-  return true;
-}
-
-// Whether a watcher hears of a write before it happens: of one by the program, or, with
-// `by_kernel`, of one by a system call on the program's behalf, which needs more rights.
-bool TrySynchronous(bool by_kernel, std::string* text) {
-  const Pages pages;
-  const UniqueFd zero(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
-  if (!pages.IsThere() || !zero) {
-    return Fail(text, "memfd and /dev/zero are needed", errno);
-  }
-  const UniqueFd watch =
-      Watch(pages, by_kernel ? 0 : UFFD_USER_MODE_ONLY, kFeatureWpFlag | kFeatureWpShmem, text);
-  if (!watch) {
-    return false;
-  }
-  std::atomic<bool> is_written = true;
-  std::thread writer([&] {
-    if (by_kernel) {
-      is_written = ::read(zero.get(), reinterpret_cast<void*>(pages.Address(3)), 1) == 1;
-    } else {
-      pages.Write(3, 2);
-    }
-  });
-  pollfd event{watch.get(), POLLIN, 0};
-  uffd_msg message{};
-  const bool has_event = ::poll(&event, 1, kEventLimitMs) == 1 &&
-                         ::read(watch.get(), &message, sizeof(message)) == sizeof(message);
-  uffdio_writeprotect release{};
-  release.range = {pages.Address(0), Pages::size()};
-  ::ioctl(watch.get(), UFFDIO_WRITEPROTECT, &release);
-  writer.join();
-  if (!has_event || !is_written || message.event != UFFD_EVENT_PAGEFAULT ||
-      (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) == 0) {
-    *text = "no event came for a write";
-    return false;
-  }
-  return true;
-}
-
-// The handler needs no state of its own: the address says what to release.
-void ReleasePage(int, siginfo_t* info, void*) {
-  const uintptr_t mask = ~(static_cast<uintptr_t>(::getpagesize()) - 1);
-  const uintptr_t page = reinterpret_cast<uintptr_t>(info->si_addr) & mask;
-  ::mprotect(reinterpret_cast<void*>(page), static_cast<size_t>(::getpagesize()),
-             PROT_READ | PROT_WRITE);
-}
-
-bool TryProtection(std::string* text) {
-  const Pages pages;
-  struct sigaction action{};
-  action.sa_sigaction = ReleasePage;
-  action.sa_flags = SA_SIGINFO;
-  if (!pages.IsThere() || ::sigaction(SIGSEGV, &action, nullptr) != 0 ||
-      ::mprotect(reinterpret_cast<void*>(pages.Address(0)), Pages::size(), PROT_READ) != 0) {
-    return Fail(text, "mprotect", errno);
-  }
-  pages.Write(3, 2);
-  return pages.Read(3) == 2;
-}
 
 // Sends a descriptor through a Unix socket to the other end, maps what arrives, and looks whether
 // both mappings are the same memory.
@@ -318,21 +132,33 @@ void Tell(Report& report, const std::string& name, const ExperimentResult& resul
 }  // namespace
 
 void CheckTracking(Report& report) {
-  report.Add(Verdict::kGood, "comparison with a twin: in use; it works everywhere");
   const std::string advice =
       HasSeccompFilter() ? "a seccomp filter is active; container runtimes forbid userfaultfd by "
                            "default, and a profile of one's own can allow it"
                          : "";
-  Tell(report, "asynchronous write-protection (userfaultfd, Linux 6.7), not used yet",
-       RunExperiment(TryAsynchronous, kLimit), advice);
-  const auto try_mode = [](bool by_kernel) {
-    return RunExperiment([by_kernel](std::string* text) { return TrySynchronous(by_kernel, text); },
-                         kLimit);
+  const auto try_tier = [](MemoryTier tier) {
+    return RunExperiment(
+        [tier](std::string* text) {
+          const bool works = client::MakeWriteTracker(tier, text) != nullptr;
+          return works || text->empty();
+        },
+        kLimit);
   };
-  Tell(report, "synchronous write-protection (userfaultfd), not used yet", try_mode(false), advice);
-  Tell(report, "the same for writes by system calls, not used yet", try_mode(true),
+  const ExperimentResult async = try_tier(MemoryTier::kAsync);
+  MemoryTier wanted = MemoryTier::kAsync;
+  const char* asked = std::getenv("VESPER_MEMORY");
+  const bool is_asked = asked != nullptr && client::TierFromName(asked, &wanted);
+  const MemoryTier chosen =
+      (is_asked ? try_tier(wanted) : async).succeeded ? wanted : MemoryTier::kCompare;
+  report.Add(Verdict::kGood, std::string("programs use '") + client::TierName(chosen) + "'" +
+                                 (is_asked ? ", as VESPER_MEMORY asks" : ""));
+  Tell(report, "async, write-protection that the kernel handles (Linux 6.7)", async, advice);
+  Tell(report, "compare, comparison with a twin", try_tier(MemoryTier::kCompare));
+  Tell(report, "fault, write faults handled by the driver, if asked for",
+       try_tier(MemoryTier::kFault),
        "needs vm.unprivileged_userfaultfd=1 or the capability CAP_SYS_PTRACE");
-  Tell(report, "mprotect and a signal handler, not used yet", RunExperiment(TryProtection, kLimit));
+  Tell(report, "signal, mprotect and a signal handler, if asked for",
+       try_tier(MemoryTier::kSignal));
 }
 
 void CheckSharing(bool is_tcp, Report& report) {

@@ -17,4 +17,9 @@ const T* FindInChain(const void* next, VkStructureType type) {
   return nullptr;
 }
 
+template <typename T>
+T* FindInChain(void* next, VkStructureType type) {
+  return const_cast<T*>(FindInChain<T>(static_cast<const void*>(next), type));
+}
+
 }  // namespace vesper::client

@@ -18,6 +18,22 @@
 
 namespace vesper::client {
 
+namespace {
+
+/// What the program enables without what the guest implements alone.
+std::vector<const char*> HostExtensions(const VkDeviceCreateInfo& create_info) {
+  std::vector<const char*> names;
+  for (uint32_t i = 0; i < create_info.enabledExtensionCount; ++i) {
+    const char* name = create_info.ppEnabledExtensionNames[i];
+    if (!proto::Extensions()[static_cast<size_t>(proto::ExtensionIndex(name))].is_guest) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
 Device::Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
                std::vector<bool> enabled_extensions, const Allocator& allocator)
     : Dispatchable(object_id),
@@ -131,6 +147,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
   VkDeviceCreateInfo create_info = *pCreateInfo;
   create_info.enabledLayerCount = 0;
   create_info.ppEnabledLayerNames = nullptr;
+  const std::vector<const char*> host_extensions = HostExtensions(create_info);
+  create_info.enabledExtensionCount = static_cast<uint32_t>(host_extensions.size());
+  create_info.ppEnabledExtensionNames = host_extensions.data();
 
   constexpr uint32_t kErrors = kHostMemory | kDeviceMemory | kInitialization;
   proto::ObjectId id = 0;

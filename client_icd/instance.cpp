@@ -46,7 +46,9 @@ proto::Hello MakeHello(const VkInstanceCreateInfo& create_info, const Environmen
   hello.command_hashes = proto::CommandHashes();
   hello.struct_hashes = proto::StructHashes();
   for (const proto::ExtensionInfo& extension : proto::Extensions()) {
-    hello.extensions.emplace_back(extension.name);
+    if (!extension.is_guest) {
+      hello.extensions.emplace_back(extension.name);
+    }
   }
   return hello;
 }

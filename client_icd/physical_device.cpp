@@ -11,6 +11,7 @@
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/instance.h"
+#include "client_icd/shadows.h"
 #include "proto/records_gen.h"
 #include "proto/reply_decoder.h"
 
@@ -63,6 +64,13 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice physica
                                                         VkPhysicalDeviceFeatures2* pFeatures) {
   CopyFromSnapshot(proto::record_index::VkPhysicalDeviceFeatures2,
                    PhysicalDevice::From(physicalDevice).snapshot().features, pFeatures);
+  if (auto* placed = FindInChain<VkPhysicalDeviceMapMemoryPlacedFeaturesEXT>(
+          pFeatures->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_FEATURES_EXT)) {
+    const VkBool32 can_place = PhysicalDevice::From(physicalDevice).session().shadows().CanPlace();
+    placed->memoryMapPlaced = can_place;
+    placed->memoryMapRangePlaced = can_place;
+    placed->memoryUnmapReserve = can_place;
+  }
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties(VkPhysicalDevice physicalDevice,
@@ -74,6 +82,10 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(
     VkPhysicalDevice physicalDevice, VkPhysicalDeviceProperties2* pProperties) {
   CopyFromSnapshot(proto::record_index::VkPhysicalDeviceProperties2,
                    PhysicalDevice::From(physicalDevice).snapshot().properties, pProperties);
+  if (auto* placed = FindInChain<VkPhysicalDeviceMapMemoryPlacedPropertiesEXT>(
+          pProperties->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT)) {
+    placed->minPlacedMemoryMapAlignment = PageSize();
+  }
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceQueueFamilyProperties(

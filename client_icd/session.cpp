@@ -110,6 +110,7 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
     Say(std::string("mapped memory: ") + TierName(session->shadows_->tier()) +
         (note.empty() ? "" : "; " + note));
   }
+  session->OfferGuestExtensions();
   session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);
   session->reader_ = std::thread([raw = session.get()] { raw->ReadLoop(); });
   return session;
@@ -183,8 +184,30 @@ bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout
   // Only what both sides know; the server can't add to what this build can encode.
   welcome_.commands.resize(proto::MaxCommandNumber() + 1u, false);
   welcome_.structs.resize(proto::MaxStructNumber() + 1u, false);
+  // What only the guest implements is none of the host's business, even if its driver has it.
+  for (const VkStructureType type :
+       {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_FEATURES_EXT,
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT}) {
+    welcome_.structs[proto::StructRecordByType(type)->number] = false;
+  }
   known_structs_ = proto::KnownStructs(welcome_.structs);
   return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
+}
+
+void Session::OfferGuestExtensions() {
+  for (const proto::ExtensionInfo& extension : proto::Extensions()) {
+    const std::string_view name = extension.name;
+    if (!extension.is_guest ||
+        (name == VK_EXT_MAP_MEMORY_PLACED_EXTENSION_NAME && !shadows_->CanPlace())) {
+      continue;
+    }
+    VkExtensionProperties offered{};
+    name.copy(offered.extensionName, VK_MAX_EXTENSION_NAME_SIZE - 1);
+    offered.specVersion = extension.spec_version;
+    for (proto::PhysicalDeviceSnapshot& device : snapshot_.devices) {
+      device.extensions.push_back(offered);
+    }
+  }
 }
 
 // -- out ----------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ class Session {
   Session(std::unique_ptr<transport::Connection> connection, const Environment& environment);
 
   bool SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout, std::string* error);
+  void OfferGuestExtensions();
   void ReadLoop();
   std::string ReadUntilTheEnd();
   bool HandleFrame(const proto::Frame& frame);

@@ -108,6 +108,7 @@ class Extension:
     name: str
     spec_version: int
     is_instance: bool
+    is_guest: bool
 
 
 class Model:
@@ -155,7 +156,12 @@ class Model:
                 continue
             self._supported[provider.name] = provider
             self.extensions.append(
-                Extension(provider.name, provider.spec_version, provider.kind == "instance")
+                Extension(
+                    provider.name,
+                    provider.spec_version,
+                    provider.kind == "instance",
+                    provider.name in self.policy.guest_extensions,
+                )
             )
 
     def _why_left_out(self, provider: Provider) -> str | None:

@@ -33,6 +33,7 @@ class Conditional:
 class Policy:
     authors: list[str]
     instance_extensions: list[str]
+    guest_extensions: list[str]
     excluded: dict[str, str]
     classes: list[ClassRule]
     custom_guest: set[str]
@@ -137,6 +138,7 @@ def load(path: Path) -> Policy:
     result = Policy(
         authors=_take(extensions, "authors", "[extensions]"),
         instance_extensions=_take(extensions, "instance", "[extensions]"),
+        guest_extensions=_take(extensions, "guest", "[extensions]"),
         excluded=excluded,
         classes=classes,
         custom_guest=set(_take(custom, "guest", "[custom]")),

@@ -86,6 +86,7 @@ class _Names:
         self._expect(
             "extensions.instance", "instance extension", self._policy.instance_extensions, instance
         )
+        self._expect("extensions.guest", "extension", self._policy.guest_extensions, extensions)
         self._expect("extensions.excluded", "extension", self._policy.excluded, extensions)
 
     def _check_commands(self) -> None:

@@ -140,6 +140,7 @@ struct ExtensionInfo {
   const char* name;
   uint32_t spec_version;
   bool is_instance;
+  bool is_guest;  // implemented by the guest alone; the host is never told of it
 };
 /// The extensions that the codec carries.
 std::span<const ExtensionInfo> Extensions();

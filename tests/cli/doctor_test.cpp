@@ -158,7 +158,8 @@ TEST_F(DoctorTest, SaysThatAllIsWell) {
   EXPECT_THAT(output, HasSubstr("warn  this is Vesper "));
   EXPECT_THAT(output, HasSubstr("ok    device Paper?GPU, Vulkan 1.4.305, Imaginary 7.8"));
   EXPECT_THAT(output, HasSubstr("ok    a program gets an instance and finds "));
-  EXPECT_THAT(output, HasSubstr("ok    comparison with a twin: in use"));
+  EXPECT_THAT(output, HasSubstr("ok    programs use '"));
+  EXPECT_THAT(output, HasSubstr("ok    compare, comparison with a twin: works here"));
   EXPECT_THAT(output, HasSubstr("memory passed through a Unix socket, not used yet: works here"));
   EXPECT_THAT(output, HasSubstr("/dev/shm"));
   EXPECT_THAT(output, Not(HasSubstr("FAIL")));

@@ -65,6 +65,8 @@ UNKNOWN = {
     "extensions.authors": (lambda p: p.authors.append("NOBODY"), "NOBODY"),
     "extensions.instance": (
         lambda p: p.instance_extensions.append("VK_KHR_nothing"), "VK_KHR_nothing"),
+    "extensions.guest": (
+        lambda p: p.guest_extensions.append("VK_KHR_nothing"), "VK_KHR_nothing"),
     "extensions.excluded": (
         lambda p: p.excluded.update(VK_KHR_nothing="never"), "VK_KHR_nothing"),
     "class 'call'": (
