@@ -141,40 +141,43 @@ HostDevice::WriteSets HostDevice::Unfinished() {
 
 void HostDevice::PushUnfinished(const WriteSet& also) { Push(Unfinished(), also); }
 
-void HostDevice::Push(const WriteSets& sets, const WriteSet& also) {
-  WriteSet merged;
-  const WriteSet* all = &also;
-  if (sets.size() == 1 && also.IsEmpty()) {
-    all = sets.front().get();
-  } else if (!sets.empty()) {
-    merged = also;
-    for (const auto& set : sets) {
-      merged.Add(*set);
+uint64_t HostDevice::Merge(const WriteSets& sets, WriteSet& merged) {
+  uint64_t last = 0;
+  for (const SubmittedWrites& writes : sets) {
+    merged.Add(*writes.set);
+    if (writes.set->shader_work() || writes.set->everything()) {
+      last = std::max(last, writes.submission);
     }
-    all = &merged;
   }
-  if (!all->everything() && !all->shader_work() && !compares_all_memory_) {
-    for (const auto& [memory, entry] : all->exact()) {
-      entry.memory->PushWritten({&entry.ranges, false, false}, outbox_);
+  return last;
+}
+
+void HostDevice::Push(const WriteSets& sets, const WriteSet& also) {
+  WriteSet all = also;
+  uint64_t submission = Merge(sets, all);
+  if (also.shader_work() || also.everything()) {
+    submission = UINT64_MAX;
+  }
+  if (!all.everything() && !all.shader_work() && !compares_all_memory_) {
+    for (const auto& [memory, entry] : all.exact()) {
+      entry.memory->PushWritten({&entry.ranges}, outbox_);
     }
     return;
   }
   for (const std::shared_ptr<HostMemory>& memory : memories_.All()) {
-    const auto found = all->exact().find(memory.get());
-    memory->PushWritten({found == all->exact().end() ? nullptr : &found->second.ranges,
-                         all->shader_work(), all->everything()},
+    const auto found = all.exact().find(memory.get());
+    memory->PushWritten({found == all.exact().end() ? nullptr : &found->second.ranges,
+                         all.shader_work(), all.everything(), submission},
                         outbox_);
   }
 }
 
 VkResult HostDevice::Map(HostMemory& memory) {
   WriteSet all;
-  for (const auto& set : Unfinished()) {
-    all.Add(*set);
-  }
+  const uint64_t submission = Merge(Unfinished(), all);
   const auto found = all.exact().find(&memory);
   return memory.Map({found == all.exact().end() ? nullptr : &found->second.ranges,
-                     all.shader_work(), all.everything()},
+                     all.shader_work(), all.everything(), submission},
                     outbox_);
 }
 

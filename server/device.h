@@ -76,6 +76,9 @@ class HostDevice {
   /// What the host itself has written to images in the command that is being executed.
   WriteSet& host_writes() { return host_writes_; }
   bool compares_all_memory() const { return compares_all_memory_; }
+  /// How often the guest has given work to a queue.
+  uint64_t submissions() const { return submissions_; }
+  void CountSubmission() { ++submissions_; }
 
  private:
   struct CreatedQueues {
@@ -84,9 +87,11 @@ class HostDevice {
     VkDeviceQueueCreateFlags flags;
   };
 
-  using WriteSets = std::vector<std::shared_ptr<const WriteSet>>;
+  using WriteSets = std::vector<SubmittedWrites>;
 
   WriteSets Unfinished();
+  /// The sets as one, and the last of the submissions that do more than exact writes.
+  static uint64_t Merge(const WriteSets& sets, WriteSet& merged);
   std::vector<Reached> ReachedTimelines();
   void Push(const WriteSets& sets, const WriteSet& also);
 
@@ -99,6 +104,7 @@ class HostDevice {
   std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
   const bool compares_all_memory_;
+  uint64_t submissions_ = 0;
   HostResources resources_{table_, handle_};
   RecordedWrites recorded_writes_{resources_};
   WriteSet host_writes_;

@@ -47,7 +47,7 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
     guest_blocks_.assign((size() + kGuestBlock - 1) / kGuestBlock, false);
     // What no work can have written is undefined, and may be another program's. Zeros are what the
     // guest's shadow holds.
-    AddStale(unfinished);
+    AddStale(InReach(unfinished));
     const ByteRanges stale = Resolve({&stale_, stale_by_shaders_, stale_everything_});
     const ByteRanges untouched = ByteRanges(0, size()).Without(stale);
     for (const ByteRange& range : untouched.ranges()) {
@@ -104,9 +104,18 @@ void HostMemory::SetWritable(uint64_t begin, uint64_t end, Writers writers) {
     }
   }
   writable_.Add(begin, end);
-  if (writers == Writers::kShaders) {
+  if (writers >= Writers::kShaders) {
     writable_by_shaders_.Add(begin, end);
   }
+  is_writable_by_any_ = is_writable_by_any_ || writers == Writers::kAny;
+}
+
+WrittenParts HostMemory::InReach(WrittenParts parts) const {
+  if (parts.submission <= info_.birth && !is_writable_by_any_) {
+    parts.by_shaders = false;
+    parts.everything = false;
+  }
+  return parts;
 }
 
 ByteRanges HostMemory::Resolve(const WrittenParts& parts) const {
@@ -137,10 +146,11 @@ void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {
   if (is_retired_) {
     return;
   }
+  const WrittenParts reached = InReach(parts);
   if (guest_has_it_mapped_) {
-    PushLocked(info_.compares_all ? writable_ : Resolve(parts), outbox);
+    PushLocked(info_.compares_all ? writable_ : Resolve(reached), outbox);
   } else {
-    AddStale(parts);
+    AddStale(reached);
   }
 }
 
@@ -268,7 +278,7 @@ std::shared_ptr<HostMemory> HostMemories::Find(VkDeviceMemory handle) const {
 
 void HostMemories::SetAllWritable() {
   for (const std::shared_ptr<HostMemory>& memory : All()) {
-    memory->SetWritable(0, memory->size(), Writers::kShaders);
+    memory->SetWritable(0, memory->size(), Writers::kAny);
   }
 }
 

@@ -41,6 +41,7 @@ enum class Writers {
   kNone,
   kTransfers,  ///< commands that name what they write
   kShaders,    ///< whatever runs on the device
+  kAny,        ///< and work that was submitted before the memory was there: by address
 };
 
 /// Which parts of one allocation may have been written.
@@ -48,6 +49,8 @@ struct WrittenParts {
   const ByteRanges* exact = nullptr;  ///< null: none
   bool by_shaders = false;            ///< and all that shaders can write
   bool everything = false;            ///< all that can be written
+  /// The last submission that did the latter two: memory that is younger is out of its reach.
+  uint64_t submission = UINT64_MAX;
 
   bool IsEmpty() const { return exact == nullptr && !by_shaders && !everything; }
 };
@@ -65,6 +68,7 @@ class HostMemory {
     bool compares_all = false;
     GpuReader* reader = nullptr;  ///< reads it for the CPU; null: the CPU reads
     uint32_t memory_type = 0;
+    uint64_t birth = 0;  ///< how many submissions there were before
   };
   HostMemory(const DeviceTable& vk, VkDevice device, const Info& info)
       : vk_(vk), device_(device), info_(info) {}
@@ -93,6 +97,8 @@ class HostMemory {
   uint64_t TwinBytes();
 
  private:
+  /// The parts without what the work that wrote them cannot have reached.
+  WrittenParts InReach(WrittenParts parts) const;
   ByteRanges Resolve(const WrittenParts& parts) const;
   void AddStale(const WrittenParts& parts);
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
@@ -114,6 +120,7 @@ class HostMemory {
   bool guest_has_it_mapped_ = false;
   ByteRanges writable_;
   ByteRanges writable_by_shaders_;
+  bool is_writable_by_any_ = false;
   // Stale parts.
   ByteRanges stale_;
   bool stale_by_shaders_ = false;

@@ -170,7 +170,7 @@ void HostQueue::Stop() {
   }
 }
 
-void HostQueue::Collect(uint64_t up_to, std::vector<std::shared_ptr<const WriteSet>>& sets) {
+void HostQueue::Collect(uint64_t up_to, std::vector<SubmittedWrites>& sets) {
   const std::lock_guard lock(mutex_);
   for (const Batch& batch : unpushed_) {
     if (batch.number > up_to) {
@@ -195,7 +195,7 @@ void HostQueue::Note(size_t index, const Buffers& buffers, bool signals, Noted& 
   Batch batch{number, {}};
   for (const auto& buffer : buffers) {
     if (auto writes = device_.recorded_writes().Submitted(HandleOf(buffer))) {
-      batch.writes.push_back(std::move(writes));
+      batch.writes.push_back({std::move(writes), device_.submissions() + 1});
     }
   }
   if (!batch.writes.empty()) {
@@ -325,6 +325,7 @@ void HostQueue::Begin(const Noted& noted) {
 
 void HostQueue::Finish(VkResult result, uint64_t batches) {
   next_ += batches;
+  device_.CountSubmission();
   if (result != VK_SUCCESS) {
     // The guest has gone on as if the work were under way; only a lost device is true now.
     device_.ReportLost(result);

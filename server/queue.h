@@ -19,11 +19,11 @@
 #include <vector>
 
 #include "proto/object_id.h"
+#include "server/write_set.h"
 
 namespace vesper::server {
 
 class HostDevice;
-class WriteSet;
 
 class HostQueue {
  public:
@@ -52,7 +52,7 @@ class HostQueue {
   void BindSparse(const VkBindSparseInfo* binds, uint32_t count);
 
   /// Appends what the batches up to `up_to` may write whose memory has not been pushed. Any thread.
-  void Collect(uint64_t up_to, std::vector<std::shared_ptr<const WriteSet>>& sets);
+  void Collect(uint64_t up_to, std::vector<SubmittedWrites>& sets);
   /// The last batch that signals a semaphore, and so may tell others how far the queue has come.
   /// Any thread.
   uint64_t SignalledThrough();
@@ -61,7 +61,7 @@ class HostQueue {
   /// What a batch that may write does to memory.
   struct Batch {
     uint64_t number;
-    std::vector<std::shared_ptr<const WriteSet>> writes;
+    std::vector<SubmittedWrites> writes;
   };
   /// What is noted of the batches of one submission.
   struct Noted {

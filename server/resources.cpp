@@ -29,9 +29,10 @@ constexpr uint64_t kMaxQueryBytes = 256;
 }  // namespace
 
 Writers WritersOfBuffer(VkBufferUsageFlags2 usage) {
-  return (usage & ~kReadOnlyUses) == 0   ? Writers::kNone
-         : (usage & ~kTransferUses) == 0 ? Writers::kTransfers
-                                         : Writers::kShaders;
+  return (usage & ~kReadOnlyUses) == 0                                ? Writers::kNone
+         : (usage & ~kTransferUses) == 0                              ? Writers::kTransfers
+         : (usage & VK_BUFFER_USAGE_2_SHADER_DEVICE_ADDRESS_BIT) != 0 ? Writers::kAny
+                                                                      : Writers::kShaders;
 }
 
 Writers WritersOfImage(VkImageUsageFlags usage) {
@@ -44,6 +45,9 @@ void HostResources::Add(VkBuffer buffer, const VkBufferCreateInfo& info) {
           info.pNext, VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO)) {
     made.usage = more->usage;
   }
+  has_descriptor_buffers_ =
+      has_descriptor_buffers_ ||
+      (made.usage & VK_BUFFER_USAGE_2_RESOURCE_DESCRIPTOR_BUFFER_BIT_EXT) != 0;
   buffers_[buffer] = std::move(made);
 }
 
@@ -73,11 +77,15 @@ uint64_t HostResources::MaxQueryBytes(VkQueryPool pool) const {
   return std::max(found == query_bytes_.end() ? 0 : found->second, kMaxQueryBytes);
 }
 
+Writers HostResources::WithDescriptorsInMemory(Writers writers) const {
+  return writers == Writers::kShaders && has_descriptor_buffers_ ? Writers::kAny : writers;
+}
+
 void HostResources::Bind(VkBuffer buffer, std::shared_ptr<HostMemory> memory, uint64_t offset) {
   const auto found = buffers_.find(buffer);
   if (found == buffers_.end()) {
     if (memory != nullptr) {
-      memory->SetWritable(0, memory->size(), Writers::kShaders);
+      memory->SetWritable(0, memory->size(), Writers::kAny);
     }
     return;
   }
@@ -86,7 +94,7 @@ void HostResources::Bind(VkBuffer buffer, std::shared_ptr<HostMemory> memory, ui
   if (memory != nullptr) {
     const uint64_t begin = std::min(offset, memory->size());
     const uint64_t end = begin + std::min(info.size, memory->size() - begin);
-    memory->SetWritable(begin, end, WritersOfBuffer(info.usage));
+    memory->SetWritable(begin, end, WithDescriptorsInMemory(WritersOfBuffer(info.usage)));
     info.place = {std::move(memory), begin, end};
   }
 }
@@ -95,7 +103,7 @@ void HostResources::Bind(VkImage image, std::shared_ptr<HostMemory> memory, uint
   const auto found = images_.find(image);
   if (found == images_.end()) {
     if (memory != nullptr) {
-      memory->SetWritable(0, memory->size(), Writers::kShaders);
+      memory->SetWritable(0, memory->size(), Writers::kAny);
     }
     return;
   }
@@ -112,7 +120,7 @@ void HostResources::Bind(VkImage image, std::shared_ptr<HostMemory> memory, uint
       vk_.vkGetImageMemoryRequirements2(device_, &of, &needs);
       end = begin + std::min<uint64_t>(needs.memoryRequirements.size, end - begin);
     }
-    memory->SetWritable(begin, end, WritersOfImage(info.usage));
+    memory->SetWritable(begin, end, WithDescriptorsInMemory(WritersOfImage(info.usage)));
     info.places.push_back({std::move(memory), begin, end});
   }
 }

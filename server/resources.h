@@ -64,8 +64,12 @@ class HostResources {
   void Bind(VkImage image, std::shared_ptr<HostMemory> memory, uint64_t offset);
 
  private:
+  /// Descriptors that lie in memory can be written while the work that uses them is under way.
+  Writers WithDescriptorsInMemory(Writers writers) const;
+
   const DeviceTable& vk_;
   const VkDevice device_;
+  bool has_descriptor_buffers_ = false;
   std::unordered_map<VkBuffer, BufferInfo> buffers_;
   std::unordered_map<VkImage, ImageInfo> images_;
   std::unordered_map<VkQueryPool, uint64_t> query_bytes_;

@@ -127,7 +127,8 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
         HostMemory::Info{decoder_.new_ids().front(), *args.pMemory, info.allocationSize,
                          (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
                          device.physical().properties.limits.nonCoherentAtomSize,
-                         device.compares_all_memory(), reader, info.memoryTypeIndex});
+                         device.compares_all_memory(), reader, info.memoryTypeIndex,
+                         device.submissions()});
     if (device.compares_all_memory()) {
       made->SetWritable(0, info.allocationSize, Writers::kShaders);
     }
@@ -169,7 +170,7 @@ void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos,
   const auto note = [&](VkDeviceMemory memory, uint64_t offset, uint64_t size) {
     if (const auto found = device.memories().Find(memory)) {
       const uint64_t begin = std::min(offset, found->size());
-      found->SetWritable(begin, begin + std::min(size, found->size() - begin), Writers::kShaders);
+      found->SetWritable(begin, begin + std::min(size, found->size() - begin), Writers::kAny);
     }
   };
   const auto note_all = [&](const auto* resources, uint32_t resource_count) {

@@ -20,8 +20,15 @@
 namespace vesper::server {
 
 class HostMemory;
+class WriteSet;
 struct BufferInfo;
 struct ImageInfo;
+
+/// What one submission may write: nobody changes the set any more.
+struct SubmittedWrites {
+  std::shared_ptr<const WriteSet> set;
+  uint64_t submission;  ///< counted from 1, over all queues
+};
 
 class WriteSet {
  public:

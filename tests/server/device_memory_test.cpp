@@ -97,12 +97,12 @@ class DeviceMemory : public testing::Test {
  protected:
   DeviceMemory() { vk_.vkMapMemory = MapMemory; }
 
-  std::shared_ptr<HostMemory> Make(Allocation& allocation) {
+  std::shared_ptr<HostMemory> Make(Allocation& allocation, uint64_t birth = 0) {
     return std::make_shared<HostMemory>(
         vk_, VK_NULL_HANDLE,
         HostMemory::Info{proto::MakeObjectId(proto::HandleType::kDeviceMemory, 1, 0),
                          reinterpret_cast<VkDeviceMemory>(allocation.data()), allocation.size(),
-                         true, 64});
+                         true, 64, false, nullptr, 0, birth});
   }
   void GuestWrites(HostMemory& memory, uint64_t offset, const std::vector<std::byte>& bytes) {
     proto::Buffer patch;
@@ -143,6 +143,23 @@ TEST_F(DeviceMemory, WhatWorkMayHaveWrittenBeforeTheFirstMapIsKept) {
   EXPECT_EQ(allocation.data()[100], std::byte{0xcd});
   EXPECT_EQ(allocation.data()[4999], std::byte{0xcd}) << "the work is still writing it";
   EXPECT_EQ(std::memcmp(guest_.data(), allocation.data(), kGuestSize), 0);
+}
+
+TEST_F(DeviceMemory, EarlierWorkReachesItByAddressOnly) {
+  for (const Writers writers : {Writers::kShaders, Writers::kAny}) {
+    Allocation allocation(kGuestSize);
+    const auto memory = Make(allocation, 5);
+    memory->SetWritable(0, 1000, writers);
+    std::fill_n(allocation.data(), kGuestSize, std::byte{0xcd});
+    memory->PushWritten({nullptr, true, false, 5}, outbox_);
+    ASSERT_EQ(memory->Map({nullptr, false, true, 4}, outbox_), VK_SUCCESS);
+    EXPECT_EQ(sink_.ApplyTo(guest_.data()), writers == Writers::kAny ? 1000u : 0u);
+    EXPECT_EQ(allocation.data()[0], writers == Writers::kAny ? std::byte{0xcd} : std::byte{0});
+    allocation.data()[1] = std::byte{7};
+    memory->PushWritten({nullptr, true, false, 6}, outbox_);
+    EXPECT_EQ(sink_.ApplyTo(guest_.data()), 1u);
+    memory->Retire();
+  }
 }
 
 TEST_F(DeviceMemory, MemoryThatNobodyTouchesTakesNone) {

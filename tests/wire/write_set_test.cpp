@@ -366,6 +366,31 @@ TEST_F(WriteSet, MappingForTheFirstTimeKeepsWhatRunningWorkWrites) {
   vk::vkFreeMemory(device_, other, nullptr);
 }
 
+TEST_F(WriteSet, MemoryThatIsYoungerThanTheWorkIsOutOfItsReach) {
+  mock_.Hold(true);
+  ASSERT_EQ(Submit(ShaderWork(), fence_), VK_SUCCESS);
+  VkDeviceMemory memories[2] = {};
+  const std::byte* data[2] = {};
+  for (const bool by_address : {false, true}) {
+    memories[by_address] = Allocate(4096, kMockCoherent);
+    const VkBuffer buffer = CreateBuffer(
+        4096, by_address ? kStorage | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : kStorage);
+    ASSERT_EQ(vk::vkBindBufferMemory(device_, buffer, memories[by_address], 0), VK_SUCCESS);
+    void* mapped = nullptr;
+    ASSERT_EQ(vk::vkMapMemory(device_, memories[by_address], 0, VK_WHOLE_SIZE, 0, &mapped),
+              VK_SUCCESS);
+    data[by_address] = static_cast<const std::byte*>(mapped);
+  }
+  EXPECT_EQ(data[0][0], std::byte{0}) << "what a driver's memory holds is nobody's business";
+  EXPECT_EQ(mock_.Memory(1)[0], std::byte{0});
+  EXPECT_EQ(data[1][0], mock_.Memory(2)[0]) << "the work may have been told the address since";
+  mock_.Hold(false);
+  ASSERT_EQ(Wait(fence_), VK_SUCCESS);
+  for (const VkDeviceMemory memory : memories) {
+    vk::vkFreeMemory(device_, memory, nullptr);
+  }
+}
+
 TEST_F(WriteSet, ObserversCompareWhatRunningWorkMayWrite) {
   const VkBuffer target = Bind(0, 4096, kTarget);
   const VkEventCreateInfo info{VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
