@@ -44,6 +44,12 @@ Environment Environment::Read() {
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");
+  const std::string compress = Variable("VESPER_COMPRESS");
+  environment.compression = compress == "off"    ? 0
+                            : compress == "lz4"  ? proto::kLz4
+                            : compress == "zstd" ? proto::kZstd
+                                                 : proto::kAllCompression;
+  environment.always_compress = compress == "lz4" || compress == "zstd";
   return environment;
 }
 

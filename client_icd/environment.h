@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
+
+#include "proto/compression.h"
 
 namespace vesper::client {
 
@@ -12,9 +15,13 @@ namespace vesper::client {
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
+///   VESPER_COMPRESS  off, lz4, zstd or auto: what passes is compressed never, always with this, or
+///                    (the default) if the link is slower than compressing
 struct Environment {
   std::string server;
   std::string memory;
+  uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
+  bool always_compress = false;
   bool debug_sync = false;
   bool debug_log = false;
 

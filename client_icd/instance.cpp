@@ -29,6 +29,8 @@ proto::Hello MakeHello(const VkInstanceCreateInfo& create_info, const Environmen
   MemoryTier tier = MemoryTier::kAsync;
   hello.compare_all_memory =
       TierFromName(environment.memory, &tier) && tier == MemoryTier::kReference;
+  hello.compression = environment.compression;
+  hello.always_compress = environment.always_compress;
   hello.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint64_t>(::getpid());
   hello.program = program_invocation_short_name;

@@ -191,6 +191,9 @@ bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout
     welcome_.structs[proto::StructRecordByType(type)->number] = false;
   }
   known_structs_ = proto::KnownStructs(welcome_.structs);
+  const uint32_t compression = welcome_.compression & hello.compression;
+  splitter_.AllowCompression(compression);
+  compressor_.Enable(compression, hello.always_compress, connection_->IsLocal());
   return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
 }
 
@@ -383,7 +386,10 @@ bool Session::TakeBatch() {
 
 bool Session::WriteParts(std::span<const std::span<const std::byte>> parts) {
   try {
-    if (connection_->Write(parts)) {
+    const auto prepared = compressor_.Prepare(parts);
+    const auto begin = std::chrono::steady_clock::now();
+    if (connection_->Write(prepared)) {
+      compressor_.NoteWrite(prepared, std::chrono::steady_clock::now() - begin);
       return true;
     }
     Lose("the connection broke: " + connection_->Error());

@@ -32,6 +32,7 @@
 
 #include "client_icd/environment.h"
 #include "client_icd/object_store.h"
+#include "proto/compression.h"
 #include "proto/encoder.h"
 #include "proto/frame.h"
 #include "proto/setup.h"
@@ -153,6 +154,7 @@ class Session {
   std::mutex
       write_mutex_;  // sending_ and the connection's writing side; taken before stream_mutex_
   proto::Buffer sending_;
+  proto::FrameCompressor compressor_;  // as sending_
 
   std::mutex calls_mutex_;        // calls_
   PendingCall* calls_ = nullptr;  // a list, as long as there are threads that wait

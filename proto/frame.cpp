@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "proto/compression.h"
 #include "proto/reader.h"
 
 namespace vesper::proto {
@@ -116,6 +117,7 @@ std::span<std::byte> FrameSplitter::BeginReceive() {
   if (consumed_ == received_) {
     consumed_ = received_ = 0;
     buffer_.Shrink(kKeptBufferBytes);
+    unpacked_.Shrink(kKeptBufferBytes);
     ready_ = buffer_.capacity();
   }
   const size_t here = received_ - consumed_;
@@ -137,6 +139,14 @@ void FrameSplitter::EndReceive(size_t bytes) { received_ += bytes; }
 std::optional<FrameMemory> FrameSplitter::TakeOver(const Frame& frame) {
   if (frame.payload.size() < kLargeFrameBytes) {
     return FrameMemory::Copy(frame.payload);
+  }
+  if (frame.payload.data() == unpacked_.Bytes().data()) {
+    FrameMemory taken;
+    taken.payload_ = frame.payload;
+    taken.buffer_ = std::move(unpacked_);
+    taken.pool_ = pool_;
+    unpacked_ = pool_->Take();
+    return taken;
   }
   // What has come of the next frames moves instead; there is seldom any.
   Buffer next = pool_->Take();
@@ -163,7 +173,8 @@ std::optional<Frame> FrameSplitter::Next() {
   std::memcpy(&header, buffer_.At(consumed_), sizeof(header));
   if (header.bytes > max_payload_ || header.bytes % 8 != 0 || header.zero != 0 ||
       header.type < static_cast<uint16_t>(FrameType::kHello) ||
-      header.type > static_cast<uint16_t>(FrameType::kCommands)) {
+      header.type > static_cast<uint16_t>(compression_ != 0 ? FrameType::kCompressed
+                                                            : FrameType::kCommands)) {
     error_ = "expected a frame header of protocol Vesper, got type " + std::to_string(header.type) +
              " with " + std::to_string(header.bytes) +
              " bytes; the peer is not Vesper or is broken";
@@ -176,7 +187,15 @@ std::optional<Frame> FrameSplitter::Next() {
                     {buffer_.At(consumed_ + kFrameHeaderBytes), header.bytes}};
   consumed_ += kFrameHeaderBytes + header.bytes;
   ready_ = buffer_.capacity();
-  return frame;
+  if (frame.type != FrameType::kCompressed) {
+    return frame;
+  }
+  if (!Unpack(frame.payload, compression_, unpacked_)) {
+    error_ = "expected a compressed frame that can be unpacked, got " +
+             std::to_string(header.bytes) + " bytes that can not; the peer is broken";
+    return std::nullopt;
+  }
+  return Frame{FrameType::kCommands, unpacked_.Bytes()};
 }
 
 size_t BeginFrame(Buffer& buffer, FrameType type) {

@@ -28,6 +28,7 @@ enum class FrameType : uint16_t {
   kWelcome = 2,
   kRefusal = 3,
   kCommands = 4,
+  kCompressed = 5,  // stands for a kCommands frame (compression.h)
 };
 
 inline constexpr size_t kFrameHeaderBytes = 8;
@@ -89,8 +90,8 @@ class FrameMemory {
 /// 8-byte aligned; memory grows only as bytes really arrive, whatever a header claims; the bytes of
 /// a large frame are received where they stay: its end is the end of the space that is offered, so
 /// that nothing of the next frame has to move, and the memory is used again.
-/// A frame is valid until the next BeginReceive or TakeOver, or, taken over, as long as wanted.
-/// Not thread-safe.
+/// Compressed frames come out unpacked. A frame is valid until the next BeginReceive, Next or
+/// TakeOver, or, taken over, as long as wanted. Not thread-safe.
 class FrameSplitter {
  public:
   explicit FrameSplitter(uint32_t max_payload)
@@ -107,6 +108,8 @@ class FrameSplitter {
 
   /// Later frames may have up to this many payload bytes.
   void SetMaxPayload(uint32_t max_payload) { max_payload_ = max_payload; }
+  /// Later frames may be compressed with these algorithms (compression.h); before, none may.
+  void AllowCompression(uint32_t algorithms) { compression_ = algorithms; }
   bool Failed() const { return !error_.empty(); }
   /// What was wrong with the stream.
   const std::string& Error() const { return error_; }
@@ -118,7 +121,9 @@ class FrameSplitter {
   bool Reserve(size_t bytes);
 
   uint32_t max_payload_;
+  uint32_t compression_ = 0;
   Buffer buffer_;
+  Buffer unpacked_;
   size_t received_ = 0;  // bytes of buffer_ that hold data
   size_t consumed_ = 0;  // bytes of those that were handed out
   size_t ready_ = 0;     // capacity of buffer_ when the frame at consumed_ began

@@ -20,6 +20,10 @@ inline constexpr size_t kBatchBytes = 1u << 20;
 /// works on a piece while the other makes the next, and both use buffers that stay in the cache.
 inline constexpr size_t kMaxPatchBytes = 1u << 20;
 
+/// Payload that a compressed frame may stand for: a batch and the largest patch, and some more. Few
+/// bytes can stand for many, so the receiver allows much less here than in a frame that was sent.
+inline constexpr uint32_t kMaxUnpackedBytes = 8u << 20;
+
 /// Memory that decoding one command may take: images grow to at most a few times their wire size,
 /// and output arrays are as large as the guest asks for.
 inline constexpr size_t kMaxArenaBytes = 512u << 20;

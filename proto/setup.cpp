@@ -130,6 +130,8 @@ void EncodeHello(const Hello& hello, Buffer& buffer) {
   buffer.PutValue<uint64_t>(hello.pid);
   buffer.PutValue<uint64_t>(hello.probe ? 1 : 0);
   buffer.PutValue<uint64_t>(hello.compare_all_memory ? 1 : 0);
+  buffer.PutValue<uint64_t>(hello.compression);
+  buffer.PutValue<uint64_t>(hello.always_compress ? 1 : 0);
   buffer.PutValue<uint64_t>(hello.application_version);
   buffer.PutValue<uint64_t>(hello.engine_version);
   buffer.PutValue<uint64_t>(hello.api_version);
@@ -154,6 +156,8 @@ bool DecodeHello(std::span<const std::byte> payload, Hello* hello, std::string* 
   hello->pid = reader.Value<uint64_t>();
   hello->probe = reader.Value<uint64_t>() != 0;
   hello->compare_all_memory = reader.Value<uint64_t>() != 0;
+  hello->compression = static_cast<uint32_t>(reader.Value<uint64_t>());
+  hello->always_compress = reader.Value<uint64_t>() != 0;
   hello->application_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->engine_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->api_version = static_cast<uint32_t>(reader.Value<uint64_t>());
@@ -180,6 +184,7 @@ void EncodeWelcome(const Welcome& welcome, Buffer& buffer) {
   const size_t frame = BeginFrame(buffer, FrameType::kWelcome);
   PutPreamble(buffer, welcome.protocol_version);
   buffer.PutValue<uint64_t>(welcome.page_size);
+  buffer.PutValue<uint64_t>(welcome.compression);
   PutString(buffer, welcome.server_version);
   PutFlags(buffer, welcome.commands);
   PutFlags(buffer, welcome.structs);
@@ -193,6 +198,7 @@ bool DecodeWelcome(std::span<const std::byte> payload, Welcome* welcome, std::st
     return false;
   }
   welcome->page_size = static_cast<uint32_t>(reader.Value<uint64_t>());
+  welcome->compression = static_cast<uint32_t>(reader.Value<uint64_t>());
   welcome->server_version = TakeString(reader);
   welcome->commands = TakeFlags(reader);
   welcome->structs = TakeFlags(reader);

@@ -30,6 +30,10 @@ struct Hello {
   /// The host compares all memory that is mapped at every progress, whatever the work can have
   /// written: the reference that faster ways are tested against.
   bool compare_all_memory = false;
+  /// The algorithms (compression.h) with which frames may be compressed, both ways.
+  uint32_t compression = 0;
+  /// Frames are compressed however fast the link is.
+  bool always_compress = false;
   uint32_t application_version = 0;
   uint32_t engine_version = 0;
   uint32_t api_version = 0;
@@ -45,6 +49,8 @@ struct Hello {
 struct Welcome {
   uint32_t protocol_version = kProtocolVersion;
   uint32_t page_size = 4096;
+  /// Those of the guest's algorithms that the host knows, too.
+  uint32_t compression = 0;
   std::string server_version;
   /// Index: wire number.
   std::vector<bool> commands;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/outbox.h"
 
+#include <chrono>
+
 #include "proto/frame.h"
 
 namespace vesper::server {
@@ -36,15 +38,27 @@ void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void*
     return;
   }
   proto::FinishFrame(buffer_, frame);
-  const std::span<const std::byte> parts[] = {buffer_.Bytes()};
-  connection_.Write(parts);  // a broken connection is the reading side's to notice
+  WriteFrame(buffer_);  // a broken connection is the reading side's to notice
   buffer_.Shrink(kKeptBytes);
 }
 
 bool Outbox::Send(const proto::Buffer& frame) {
   const std::lock_guard lock(mutex_);
-  const std::span<const std::byte> parts[] = {frame.Bytes()};
-  return connection_.Write(parts);
+  return WriteFrame(frame);
+}
+
+void Outbox::EnableCompression(uint32_t algorithms, bool always) {
+  const std::lock_guard lock(mutex_);
+  compressor_.Enable(algorithms, always, connection_.IsLocal());
+}
+
+bool Outbox::WriteFrame(const proto::Buffer& frame) {
+  const std::span<const std::byte> whole[] = {frame.Bytes()};
+  const auto parts = compressor_.Prepare(whole);
+  const auto begin = std::chrono::steady_clock::now();
+  const bool written = connection_.Write(parts);
+  compressor_.NoteWrite(parts, std::chrono::steady_clock::now() - begin);
+  return written;
 }
 
 }  // namespace vesper::server

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "proto/buffer.h"
+#include "proto/compression.h"
 #include "proto/encoder.h"
 #include "transport/connection.h"
 
@@ -18,6 +19,9 @@ class Outbox {
   /// What the guest knows; before the first reply.
   void SetKnownStructs(proto::KnownStructs known) { known_ = std::move(known); }
 
+  /// Frames may be compressed from now on.
+  void EnableCompression(uint32_t algorithms, bool always);
+
   void Reply(uint16_t number, uint64_t serial, const void* args);
   void Push(uint16_t number, const void* args);
   /// A whole frame of the set-up.
@@ -25,11 +29,13 @@ class Outbox {
 
  private:
   void Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args);
+  bool WriteFrame(const proto::Buffer& frame);
 
   transport::Connection& connection_;
   proto::KnownStructs known_;
   std::mutex mutex_;
   proto::Buffer buffer_;
+  proto::FrameCompressor compressor_;
 };
 
 }  // namespace vesper::server

@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "proto/compression.h"
 #include "proto/frame.h"
 #include "server/inbox.h"
 #include "server/session.h"
@@ -62,6 +63,8 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, const Session& 
     splitter.EndReceive(bytes);
     while (const std::optional<proto::Frame> frame = splitter.Next()) {
       splitter.SetMaxPayload(proto::kMaxFrameBytes);  // the first frame, the hello, may be less
+      // The guest has the welcome, and so knows what it may use, before it sends a second.
+      splitter.AllowCompression(proto::kAllCompression);
       std::optional<proto::FrameMemory> memory = splitter.TakeOver(*frame);
       if (!memory || !inbox.Put({frame->type, std::move(*memory)}, connection)) {
         inbox.Close();

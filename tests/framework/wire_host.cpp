@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "proto/compression.h"
 #include "proto/frame.h"
 #include "tests/framework/mock_vulkan.h"
 
@@ -44,6 +45,7 @@ void WireHost::Run() {
           error_ += " (refused)";
         }
         greeted = true;
+        splitter.AllowCompression(proto::kAllCompression);
       } else if (frame->type != proto::FrameType::kCommands) {
         error_ = "another hello";
       } else if (!session.HandleCommands(frame->payload, &error_)) {

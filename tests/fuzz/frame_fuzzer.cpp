@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The frame splitter, fed in pieces of any size, and the walk over the commands of what it finds.
-// Property: cutting the same stream into other pieces finds the same frames, and so does taking
-// them over.
+// Compressed frames are unpacked. Property: cutting the same stream into other pieces finds the
+// same frames, and so does taking them over.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "proto/compression.h"
 #include "proto/frame.h"
 
 namespace {
@@ -18,6 +19,7 @@ namespace {
 /// Feeds `bytes` in pieces of `piece` and returns a checksum of the frames and commands found.
 uint64_t Walk(std::span<const uint8_t> bytes, size_t piece, bool take_over) {
   vesper::proto::FrameSplitter splitter(1u << 20);
+  splitter.AllowCompression(vesper::proto::kAllCompression);
   uint64_t sum = 0;
   while (!bytes.empty() && !splitter.Failed()) {
     const std::span<std::byte> space = splitter.BeginReceive();

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "proto/compression.h"
 #include "proto/frame.h"
 #include "proto/memory_patch.h"
 #include "proto/records_gen.h"
@@ -62,6 +63,27 @@ void WriteCommands(const std::filesystem::path& folder) {
         Write(folder / "frame", name, std::string(1, '\x0c'), frames.Bytes());
       }
     }
+  }
+}
+
+void WriteCompressed(const std::filesystem::path& folder) {
+  for (const uint32_t algorithm : {proto::kLz4, proto::kZstd}) {
+    proto::Buffer frames;
+    for (int i = 0; i < 2; ++i) {
+      const size_t frame = proto::BeginFrame(frames, proto::FrameType::kCommands);
+      const size_t header = proto::BeginCommand(frames, 1, 0, 0);
+      for (uint64_t word = 0; word < 300; ++word) {
+        frames.PutValue(word % 20);
+      }
+      if (proto::FinishCommand(frames, header)) {
+        proto::FinishFrame(frames, frame);
+      }
+    }
+    proto::FrameCompressor compressor;
+    compressor.Enable(algorithm, true, false);
+    const std::span<const std::byte> whole = frames.Bytes();
+    Write(folder, "compressed-" + std::to_string(algorithm), std::string(1, '\x0c'),
+          compressor.Prepare({&whole, 1}).front());
   }
 }
 
@@ -139,6 +161,7 @@ int main(int argc, char** argv) {
   }
   const std::filesystem::path folder = argv[1];
   vesper::tests::WriteCommands(folder);
+  vesper::tests::WriteCompressed(folder / "frame");
   vesper::tests::WriteSetup(folder / "setup");
   vesper::tests::WritePatches(folder / "memory_patch");
   return 0;

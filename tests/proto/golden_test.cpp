@@ -185,6 +185,8 @@ TEST(Golden, Hello) {
   hello.pid = 0x1234;
   hello.probe = true;
   hello.compare_all_memory = true;
+  hello.compression = 3;
+  hello.always_compress = false;
   hello.application_version = 1;
   hello.engine_version = 2;
   hello.api_version = VK_API_VERSION_1_4;
@@ -197,13 +199,15 @@ TEST(Golden, Hello) {
   Buffer buffer;
   EncodeHello(hello, buffer);
   EXPECT_EQ(Hex(buffer.Bytes()),
-            "b0 00 00 00 01 00 00 00\n"
+            "c0 00 00 00 01 00 00 00\n"
             "76 65 73 70 65 72 00 00\n"  // magic
             "02 00 00 00 00 00 00 00\n"  // version
             "00 10 00 00 00 00 00 00\n"
             "34 12 00 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"
+            "03 00 00 00 00 00 00 00\n"
+            "00 00 00 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"
             "02 00 00 00 00 00 00 00\n"
             "00 40 40 00 00 00 00 00\n"

@@ -22,6 +22,8 @@ Hello MakeHello() {
   hello.pid = 77;
   hello.probe = true;
   hello.compare_all_memory = true;
+  hello.compression = 3;
+  hello.always_compress = true;
   hello.application_version = 3;
   hello.engine_version = 4;
   hello.api_version = 0x404000;
@@ -37,6 +39,7 @@ Hello MakeHello() {
 Welcome MakeWelcome() {
   Welcome welcome;
   welcome.page_size = 4096;
+  welcome.compression = 2;
   welcome.server_version = "1.2.3";
   welcome.commands = {false, true, true, false};
   welcome.structs = {true, false};
@@ -60,6 +63,8 @@ TEST(Setup, HelloArrivesAsItWasSent) {
   EXPECT_EQ(decoded.pid, hello.pid);
   EXPECT_EQ(decoded.probe, hello.probe);
   EXPECT_EQ(decoded.compare_all_memory, hello.compare_all_memory);
+  EXPECT_EQ(decoded.compression, hello.compression);
+  EXPECT_EQ(decoded.always_compress, hello.always_compress);
   EXPECT_EQ(decoded.application_version, hello.application_version);
   EXPECT_EQ(decoded.engine_version, hello.engine_version);
   EXPECT_EQ(decoded.api_version, hello.api_version);
@@ -79,6 +84,7 @@ TEST(Setup, WelcomeArrivesAsItWasSent) {
   std::string error;
   ASSERT_TRUE(DecodeWelcome(Payload(buffer), &decoded, &error)) << error;
   EXPECT_EQ(decoded.page_size, welcome.page_size);
+  EXPECT_EQ(decoded.compression, welcome.compression);
   EXPECT_EQ(decoded.server_version, welcome.server_version);
   EXPECT_EQ(decoded.commands, welcome.commands);
   EXPECT_EQ(decoded.structs, welcome.structs);
