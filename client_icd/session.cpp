@@ -35,40 +35,6 @@ constexpr size_t kMinBorrowedBytes = 4096;
 /// A queue that was written keeps this much memory for the next.
 constexpr size_t kKeptBytes = 8u << 20;
 
-/// Wakes the reader of a connection that does not answer in time: blocking reads have no timeout.
-class SetupDeadline {
- public:
-  SetupDeadline(transport::Connection& connection, std::chrono::milliseconds timeout)
-      : thread_([this, &connection, timeout] {
-          std::unique_lock lock(mutex_);
-          if (!changed_.wait_for(lock, timeout, [this] { return done_; })) {
-            expired_ = true;
-            connection.Shutdown();
-          }
-        }) {}
-  ~SetupDeadline() { Finish(); }
-
-  /// Stops the clock; true if the time had run out.
-  bool Finish() {
-    {
-      const std::lock_guard lock(mutex_);
-      done_ = true;
-    }
-    changed_.notify_all();
-    if (thread_.joinable()) {
-      thread_.join();
-    }
-    return expired_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
-  bool expired_ = false;
-  std::thread thread_;
-};
-
 }  // namespace
 
 /// Lies on the stack of the thread that waits for it, so that calling needs no memory.
@@ -93,29 +59,6 @@ Session::Session(std::unique_ptr<transport::Connection> connection, const Enviro
   BeginBatch();
 }
 
-std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> connection,
-                                       const proto::Hello& hello, const Environment& environment,
-                                       std::chrono::milliseconds timeout, std::string* error) {
-  std::unique_ptr<Session> session(new Session(std::move(connection), environment));
-  if (session->alive_in_this_process_ == nullptr) {
-    *error = "expected a page of memory from the system, got none; free some memory";
-    return nullptr;
-  }
-  if (!session->SetUp(hello, timeout, error)) {
-    return nullptr;
-  }
-  std::string note;
-  session->shadows_ = Shadows::Create(environment.memory, &note);
-  if (environment.debug_log) {
-    Say(std::string("mapped memory: ") + TierName(session->shadows_->tier()) +
-        (note.empty() ? "" : "; " + note));
-  }
-  session->OfferGuestExtensions();
-  session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);
-  session->reader_ = std::thread([raw = session.get()] { raw->ReadLoop(); });
-  return session;
-}
-
 Session::~Session() {
   const bool own_process = alive_in_this_process_ != nullptr && alive_in_this_process_->load() != 0;
   if (own_process) {
@@ -136,80 +79,6 @@ Session::~Session() {
   }
   if (alive_in_this_process_ != nullptr) {
     ::munmap(alive_in_this_process_, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
-  }
-}
-
-bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout,
-                    std::string* error) {
-  proto::Buffer buffer;
-  proto::EncodeHello(hello, buffer);
-  SetupDeadline deadline(*connection_, timeout);
-  const std::span<const std::byte> parts[] = {buffer.Bytes()};
-  // A server that refuses at once may have closed before all was written; its reason can be read.
-  connection_->Write(parts);
-  std::optional<proto::Frame> frame;
-  while (!frame && !splitter_.Failed()) {
-    const std::span<std::byte> space = splitter_.BeginReceive();
-    const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
-    if (bytes == 0) {
-      break;
-    }
-    splitter_.EndReceive(bytes);
-    frame = splitter_.Next();
-  }
-  if (deadline.Finish()) {
-    *error = "expected an answer of the server within " + std::to_string(timeout.count()) +
-             " ms, got none; is it a vesperd, and is it overloaded?";
-    return false;
-  }
-  if (!frame) {
-    const std::string why = splitter_.Failed() ? splitter_.Error() : connection_->Error();
-    *error = "expected the server's welcome, but the connection ended" +
-             (why.empty() ? std::string() : " (" + why + ")") + "; see the server's log";
-    return false;
-  }
-  if (frame->type == FrameType::kRefusal) {
-    *error = "the server refused: " + proto::DecodeRefusal(frame->payload);
-    return false;
-  }
-  if (frame->type != FrameType::kWelcome) {
-    *error =
-        "expected the server's welcome, got another message; install the same Vesper on both "
-        "sides";
-    return false;
-  }
-  if (!proto::DecodeWelcome(frame->payload, &welcome_, error)) {
-    return false;
-  }
-  // Only what both sides know; the server can't add to what this build can encode.
-  welcome_.commands.resize(proto::MaxCommandNumber() + 1u, false);
-  welcome_.structs.resize(proto::MaxStructNumber() + 1u, false);
-  // What only the guest implements is none of the host's business, even if its driver has it.
-  for (const VkStructureType type :
-       {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_FEATURES_EXT,
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT}) {
-    welcome_.structs[proto::StructRecordByType(type)->number] = false;
-  }
-  known_structs_ = proto::KnownStructs(welcome_.structs);
-  const uint32_t compression = welcome_.compression & hello.compression;
-  splitter_.AllowCompression(compression);
-  compressor_.Enable(compression, hello.always_compress, connection_->IsLocal());
-  return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
-}
-
-void Session::OfferGuestExtensions() {
-  for (const proto::ExtensionInfo& extension : proto::Extensions()) {
-    const std::string_view name = extension.name;
-    if (!extension.is_guest ||
-        (name == VK_EXT_MAP_MEMORY_PLACED_EXTENSION_NAME && !shadows_->CanPlace())) {
-      continue;
-    }
-    VkExtensionProperties offered{};
-    name.copy(offered.extensionName, VK_MAX_EXTENSION_NAME_SIZE - 1);
-    offered.specVersion = extension.spec_version;
-    for (proto::PhysicalDeviceSnapshot& device : snapshot_.devices) {
-      device.extensions.push_back(offered);
-    }
   }
 }
 
