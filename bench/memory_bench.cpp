@@ -344,8 +344,8 @@ void MemoryBench::ManyMappings() const {
     Fill(one.mapped, Content::kNoise, i);
     one.work =
         std::make_unique<Work>(device_, Copy(one.buffer->buffer(), target.handle(), kManyBytes));
-    one.work->Run();
   }
+  all.back().work->Run();
   size_t next = 0;
   const Measured measured = Measure(effort_, [&](Repetition& repetition) {
     const One& one = all[next % all.size()];

@@ -228,8 +228,7 @@ void ShadowArena::Unmap(PageRange range) {
   }
 }
 
-bool ShadowArena::FindData(const Piece& piece, uint64_t limit, uint64_t* data,
-                           uint64_t* hole) const {
+bool ShadowArena::FindData(Piece& piece, uint64_t limit, uint64_t* data, uint64_t* hole) const {
   const auto start = static_cast<off_t>(piece.file_offset);
   const auto end = static_cast<off_t>(limit);
   const off_t found = ::lseek(file_.get(), start + static_cast<off_t>(*data), SEEK_DATA);
@@ -243,6 +242,8 @@ bool ShadowArena::FindData(const Piece& piece, uint64_t limit, uint64_t* data,
   *data = static_cast<uint64_t>(found - start);
   const off_t after = ::lseek(file_.get(), found, SEEK_HOLE);
   *hole = after < 0 ? limit : static_cast<uint64_t>(std::min(after - start, end));
+  // The end is sought beyond the piece, through neighbours that are full as well: once is enough.
+  piece.is_full = found == start && after - start >= static_cast<off_t>(piece.bytes);
   return true;
 }
 

@@ -30,6 +30,7 @@ class ShadowArena {
     uint64_t file_offset = 0;
     uint64_t bytes = 0;  // a multiple of 64 KiB, maybe more than was asked for
     bool in_file = false;
+    bool is_full = false;  // every page has been written, which stays so
   };
 
   ShadowArena();
@@ -57,11 +58,11 @@ class ShadowArena {
   /// Calls visit(begin, end) for each run of pages, in bytes from the piece's start, within
   /// [begin, end) that somebody may have written since the piece was allocated.
   template <typename Visit>
-  void ForEachWritten(const Piece& piece, uint64_t begin, uint64_t end, const Visit& visit) const {
+  void ForEachWritten(Piece& piece, uint64_t begin, uint64_t end, const Visit& visit) const {
     while (begin < end) {
       uint64_t data = begin;
       uint64_t hole = end;
-      if (piece.in_file && !FindData(piece, end, &data, &hole)) {
+      if (piece.in_file && !piece.is_full && !FindData(piece, end, &data, &hole)) {
         return;
       }
       visit(data, hole);
@@ -79,7 +80,7 @@ class ShadowArena {
     std::map<std::byte*, std::byte*> kept;  // what the program keeps of its views
   };
 
-  bool FindData(const Piece& piece, uint64_t limit, uint64_t* data, uint64_t* hole) const;
+  bool FindData(Piece& piece, uint64_t limit, uint64_t* data, uint64_t* hole) const;
   Block* AddBlock(uint64_t bytes);
   Block* BlockOf(const std::byte* program);
   bool AllocateFrom(Block& block, uint64_t bytes, Piece* piece);

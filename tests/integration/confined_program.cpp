@@ -120,6 +120,8 @@ bool ConfineForGood(const std::string& word) {
   } else if (word.starts_with("address-space=")) {
     Limit(RLIMIT_AS, number << 20);
   } else if (word.starts_with("descriptors=")) {
+    // What the test was started with must not count.
+    close_range(3, ~0u, 0);
     Limit(RLIMIT_NOFILE, number);
   } else {
     return false;
