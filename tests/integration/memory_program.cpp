@@ -146,10 +146,11 @@ void MemoryProgram::Write(Plot& plot, uint8_t* data) {
       if (size > 100'000 && !random_.OneIn(3)) {
         WriteRange(plot, data, begin, std::min(size, begin + 50'000), 1);
       } else if (!plot.IsAnyBusy(0, size)) {
-        // All of it, with the C library's widest stores.
+        // All of it, with the C library's widest stores; or with zeros, which are cheap to send.
         const uint64_t first = random_.Next();
+        const uint64_t factor = random_.OneIn(3) ? 0 : 0x9E3779B97F4A7C15u;
         for (size_t i = 0; i < size; ++i) {
-          plot.bytes[i] = static_cast<uint8_t>((first + i) * 0x9E3779B97F4A7C15u >> 40);
+          plot.bytes[i] = static_cast<uint8_t>((first + i) * factor >> 40);
         }
         std::memcpy(data, plot.bytes.data(), size);
       }

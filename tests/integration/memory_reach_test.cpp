@@ -342,6 +342,109 @@ TEST_F(MemoryReachTest, AFlushOfOnePartLeavesTheRestOfThePageToTheSubmission) {
   }
 }
 
+TEST_F(MemoryReachTest, AFlushOfNewMemoryLeavesTheRestToTheSubmission) {
+  // The same before anything else has ever looked at the memory.
+  const VkDeviceSize atom = std::max<VkDeviceSize>(64, properties.limits().nonCoherentAtomSize);
+  for (uint8_t round = 1; round < 5; ++round) {
+    const Buffer buffer = MakeHostBufferInType(gpu(), kSize, kTransferUsage, HostType(~0u));
+    std::vector<uint8_t> expected(kSize);
+    std::memset(buffer.data, 0, kSize);
+    for (const size_t at : {size_t{10}, size_t{5000}, size_t{9000}, size_t{70'000}}) {
+      buffer.data[at] = expected[at] = round;
+    }
+    VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE};
+    range.memory = buffer.memory;
+    range.offset = 4096;
+    range.size = 4096 / atom * atom;
+    ASSERT_EQ(VK_SUCCESS, vk.FlushMappedMemoryRanges(device, 1, &range));
+    ASSERT_EQ(expected, ReadBack(gpu(), buffer.handle, kSize)) << "round " << int{round};
+  }
+}
+
+// Memory that the device only reads, and a view of it by the GPU after each submission.
+class MemoryUploadTest : public MemoryReachTest {
+ protected:
+  void SetUp() override {
+    MemoryReachTest::SetUp();
+    upload_ = MakeHostBufferInType(gpu(), kSize, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, HostType(~0u));
+    std::memset(upload_.data, 0, kSize);
+    witness_ = MakeHostBuffer(gpu(), kSize);
+    copy_ = Record([&](VkCommandBuffer commands) {
+      FullBarrier(commands);
+      CopyBytes(gpu(), commands, upload_.handle, witness_.handle, kSize);
+      FullBarrier(commands);
+    });
+  }
+
+  void ExpectSeen(const std::string& when) {
+    SubmitAndWait(copy_);
+    ASSERT_EQ(0, std::memcmp(upload_.data, witness_.data, kSize)) << when;
+  }
+
+  Buffer upload_;
+  Buffer witness_;
+  VkCommandBuffer copy_ = VK_NULL_HANDLE;
+};
+
+TEST_F(MemoryUploadTest, PagesTurnedBackToZero) {
+  for (int round = 0; round < 6; ++round) {
+    Random(static_cast<uint64_t>(round)).Fill(upload_.bytes());
+    ExpectSeen("filled");
+    std::memset(upload_.data + 4096 * round, 0, 40'000);
+    ExpectSeen("a part is zero");
+    std::memset(upload_.data, 0, kSize);
+    ExpectSeen("all is zero");
+  }
+}
+
+TEST_F(MemoryUploadTest, HotForAWhileQuietForAWhile) {
+  // All pages in each submission, then hardly any, then none; and then all again.
+  Random random(9);
+  for (int phase = 0; phase < 6; ++phase) {
+    for (int round = 0; round < 40; ++round) {
+      if (phase % 3 == 0) {
+        for (size_t page = 0; page < kSize; page += 4096) {
+          upload_.data[page + random.Below(4096)] = static_cast<uint8_t>(random.Next());
+        }
+      } else if (phase % 3 == 1 && round % 8 == 0) {
+        upload_.data[random.Below(kSize)] = static_cast<uint8_t>(random.Next());
+      }
+      ExpectSeen("phase " + std::to_string(phase) + ", round " + std::to_string(round));
+    }
+  }
+}
+
+TEST_F(MemoryUploadTest, BoundForWritingWhenMuchWasSentAlready) {
+  // Until the second buffer comes nobody but the program writes. Then both do, side by side.
+  Random random(10);
+  random.Fill(upload_.bytes());
+  ExpectSeen("at first");
+  VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = kSize;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  const Owned<VkBuffer> second = Make(vk.CreateBuffer, vk.DestroyBuffer, info);
+  ASSERT_EQ(VK_SUCCESS, vk.BindBufferMemory(device, second, upload_.memory, 0));
+  std::vector<uint8_t> expected(upload_.data, upload_.data + kSize);
+  for (uint32_t round = 1; round < 12; ++round) {
+    const VkDeviceSize line = random.Below(kSize / 64) * 64;
+    VkCommandBuffer fill = Record([&](VkCommandBuffer commands) {
+      FullBarrier(commands);
+      vk.CmdFillBuffer(commands, second, line, 32, round * 0x01010101);
+      FullBarrier(commands);
+    });
+    Submit(fill);
+    // While the GPU is perhaps at work next to it; these go with the next submission.
+    for (size_t i = line + 32; i < line + 64; ++i) {
+      upload_.data[i] = expected[i] = static_cast<uint8_t>(random.Next());
+    }
+    Submit(copy_);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    std::memset(&expected[line], static_cast<int>(round), 32);
+    ASSERT_EQ(0, std::memcmp(expected.data(), upload_.data, kSize)) << "round " << round;
+    ASSERT_EQ(0, std::memcmp(expected.data(), witness_.data, kSize)) << "round " << round;
+  }
+}
+
 TEST_F(MemoryReachTest, WorkThatDoesNotReachItLeavesItForWorkThatDoes) {
   // Written before a submission about other memory, which may take notice of it or not.
   const Buffer mine = MakeHostBuffer(gpu(), kSize, VK_BUFFER_USAGE_TRANSFER_SRC_BIT);

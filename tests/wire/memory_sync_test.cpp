@@ -237,6 +237,39 @@ TEST_F(MemorySyncCalls, EachReleasingCallCarriesItWhileWorkWaits) {
   }
 }
 
+TEST_F(MemorySync, ASignalReleasesWhatWaitsForIt) {
+  // The work that reads is in another queue already; the batch that lets it go has none of its own.
+  VkQueue other = VK_NULL_HANDLE;
+  vk::vkGetDeviceQueue(device_, 0, 1, &other);
+  ASSERT_NE(other, VK_NULL_HANDLE);
+  for (uint64_t round = 1; round < 4; ++round) {
+    VkTimelineSemaphoreSubmitInfo values{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+    values.waitSemaphoreValueCount = 1;
+    values.pWaitSemaphoreValues = &round;
+    const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    VkSubmitInfo waits{VK_STRUCTURE_TYPE_SUBMIT_INFO, &values};
+    waits.waitSemaphoreCount = 1;
+    waits.pWaitSemaphores = &timeline_;
+    waits.pWaitDstStageMask = &stage;
+    waits.commandBufferCount = 1;
+    waits.pCommandBuffers = &work_;
+    ASSERT_EQ(vk::vkQueueSubmit(other, 1, &waits, VK_NULL_HANDLE), VK_SUCCESS);
+    data_[4097] = static_cast<std::byte>(round);
+    std::byte seen{};
+    mock_.On(number::vkQueueSubmit, [&](void*) { seen = mock_.Memory(0)[4097]; });
+    values = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+    values.signalSemaphoreValueCount = 1;
+    values.pSignalSemaphoreValues = &round;
+    VkSubmitInfo signals{VK_STRUCTURE_TYPE_SUBMIT_INFO, &values};
+    signals.signalSemaphoreCount = 1;
+    signals.pSignalSemaphores = &timeline_;
+    ASSERT_EQ(vk::vkQueueSubmit(queue_, 1, &signals, VK_NULL_HANDLE), VK_SUCCESS);
+    Sync();
+    EXPECT_EQ(seen, static_cast<std::byte>(round));
+    mock_.On(number::vkQueueSubmit, {});
+  }
+}
+
 TEST_F(MemorySyncCalls, EachObservingCallAloneBringsTheData) {
   // In the middle of a batch, which no progress tells of.
   mock_.Hold(true);
