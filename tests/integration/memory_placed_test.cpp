@@ -5,8 +5,10 @@
 // may be seen there.
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -100,7 +102,10 @@ class MemoryPlacedTest : public VulkanTest {
 
   void SetUp() override {
     VulkanTest::SetUp();
-    VESPER_REQUIRE(placed_.offered());
+    // Where guests are mapped is nothing that the host's driver has a say in.
+    is_native_ = TestTarget::FromEnvironment().native;
+    VESPER_REQUIRE(!is_native_ || placed_.offered());
+    ASSERT_TRUE(placed_.offered());
     ASSERT_EQ(0u, kSize % placed_.alignment);
     map_ = vk.MapMemory2;
     unmap_ = vk.UnmapMemory2;
@@ -175,6 +180,7 @@ class MemoryPlacedTest : public VulkanTest {
   Site MakeSite(size_t size = kSize) const { return Site(size, placed_.alignment); }
 
   PlacedMapping placed_;
+  bool is_native_ = false;
   PFN_vkMapMemory2 map_ = nullptr;
   PFN_vkUnmapMemory2 unmap_ = nullptr;
 };
@@ -182,8 +188,7 @@ class MemoryPlacedTest : public VulkanTest {
 TEST_F(MemoryPlacedTest, WhatIsOffered) {
   EXPECT_TRUE(std::has_single_bit(placed_.alignment));
   EXPECT_LE(placed_.alignment, 65536u) << "more than the specification allows";
-  if (!TestTarget::FromEnvironment().native) {
-    // Where guests are mapped is nothing that the host's driver has a say in.
+  if (!is_native_) {
     EXPECT_TRUE(placed_.features.memoryMapRangePlaced);
     EXPECT_TRUE(placed_.features.memoryUnmapReserve);
     EXPECT_EQ(static_cast<VkDeviceSize>(sysconf(_SC_PAGESIZE)), placed_.alignment);
@@ -383,6 +388,26 @@ TEST_F(MemoryPlacedTest, AddressesOfAnOrdinaryMappingCanBeReserved) {
   ExpectWorks(memory, Map(memory.memory), 43);
   EXPECT_TRUE(Site::IsPattern(data, kSize)) << "the program's own pages were written";
   munmap(own, kSize);
+}
+
+TEST_F(MemoryPlacedTest, AReservationThatFailsLeavesTheMapping) {
+  VESPER_REQUIRE(!is_native_);  // Other drivers may have ways that can't fail.
+  const Memory memory = Make();
+  const Site site = MakeSite();
+  Place(memory, site.begin());
+  ExpectWorks(memory, site.begin(), 45);
+  // While the process has more addresses than it may have, it is given none.
+  rlimit usual{};
+  ASSERT_EQ(0, getrlimit(RLIMIT_AS, &usual));
+  const rlimit little{1 << 20, usual.rlim_max};
+  ASSERT_EQ(0, setrlimit(RLIMIT_AS, &little));
+  const VkResult result = TryUnmap(memory, true);
+  ASSERT_EQ(0, setrlimit(RLIMIT_AS, &usual));
+  EXPECT_EQ(VK_ERROR_MEMORY_MAP_FAILED, result);
+  ExpectWorks(memory, site.begin(), 46);
+  site.ExpectNeighboursUntouched();
+  EXPECT_EQ(VK_SUCCESS, TryUnmap(memory, true));
+  EXPECT_TRUE(Site::IsTaken(site.begin(), kSize));
 }
 
 TEST_F(MemoryPlacedTest, LateDataDoNotComeToAddressesGivenBack) {
