@@ -51,7 +51,7 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
     const ByteRanges stale = Resolve({&stale_, stale_by_shaders_, stale_everything_});
     const ByteRanges untouched = ByteRanges(0, size()).Without(stale);
     for (const ByteRange& range : untouched.ranges()) {
-      FillWithZeros(live_ + range.begin, range.end - range.begin);
+      FillWithZeros(live_ + range.begin, range.end - range.begin, info_.is_of_cpu);
       if (!info_.is_coherent) {
         const VkMappedMemoryRange flushed = AtomRange(range.begin, range.end);
         vk_.vkFlushMappedMemoryRanges(device_, 1, &flushed);

@@ -68,7 +68,8 @@ class HostMemory {
     bool compares_all = false;
     GpuReader* reader = nullptr;  ///< reads it for the CPU; null: the CPU reads
     uint32_t memory_type = 0;
-    uint64_t birth = 0;  ///< how many submissions there were before
+    uint64_t birth = 0;      ///< how many submissions there were before
+    bool is_of_cpu = false;  ///< the device is the CPU: no other hardware knows the pages
   };
   HostMemory(const DeviceTable& vk, VkDevice device, const Info& info)
       : vk_(vk), device_(device), info_(info) {}

@@ -22,16 +22,23 @@ constexpr uint64_t kWorthAsking = 1u << 20;
 constexpr size_t kEntries = 8192;
 constexpr uint64_t kPresentOrSwapped = uint64_t{3} << 62;
 
-/// True if all of it is private memory that no file is behind. Only there a page that is neither
-/// present nor swapped out is known to be zero.
-bool IsPrivateAnonymous(uintptr_t begin, uintptr_t end) {
+enum class Backing {
+  kPrivate,  ///< no file: a page that is neither present nor swapped out is known to be zero
+  kMemfd,    ///< shared memory of a memfd
+  kOther,
+};
+
+/// What is behind all of [begin, end).
+Backing BackingOf(uintptr_t begin, uintptr_t end) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> maps(std::fopen("/proc/self/maps", "re"),
                                                              std::fclose);
   if (maps == nullptr) {
-    return false;
+    return Backing::kOther;
   }
   char line[512];
   bool at_line_start = true;
+  bool is_first = true;
+  Backing backing = Backing::kOther;
   while (begin < end && std::fgets(line, sizeof(line), maps.get()) != nullptr) {
     const bool is_start = at_line_start;
     at_line_start = std::strchr(line, '\n') != nullptr;
@@ -39,19 +46,26 @@ bool IsPrivateAnonymous(uintptr_t begin, uintptr_t end) {
     uint64_t to = 0;
     char permissions[5] = {};
     uint64_t inode = 1;
-    if (!is_start || std::sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64, &from, &to,
-                                 permissions, &inode) != 4) {
+    char path[8] = {};
+    if (!is_start || std::sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64 " %7s", &from,
+                                 &to, permissions, &inode, path) < 4) {
       continue;
     }
     if (to <= begin) {
       continue;
     }
-    if (from > begin || permissions[3] != 'p' || inode != 0) {
-      return false;
+    const Backing here = permissions[3] == 'p' && inode == 0 ? Backing::kPrivate
+                         : permissions[3] == 's' && std::strcmp(path, "/memfd:") == 0
+                             ? Backing::kMemfd
+                             : Backing::kOther;
+    if (from > begin || here == Backing::kOther || (!is_first && here != backing)) {
+      return Backing::kOther;
     }
+    backing = here;
+    is_first = false;
     begin = to;
   }
-  return begin >= end;
+  return begin >= end ? backing : Backing::kOther;
 }
 
 uint64_t PageSize() { return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
@@ -100,12 +114,20 @@ uint64_t ZeroPages::ResidentBytes() const {
   return resident;
 }
 
-void FillWithZeros(std::byte* data, uint64_t size) {
+void FillWithZeros(std::byte* data, uint64_t size, bool may_give_back) {
   const auto address = reinterpret_cast<uintptr_t>(data);
   const uintptr_t begin = (address + kPage - 1) / kPage * kPage;
   const uintptr_t end = (address + size) / kPage * kPage;
-  const bool ask = size >= kWorthAsking && PageSize() == kPage && IsPrivateAnonymous(begin, end);
-  const int pagemap = ask ? ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) : -1;
+  const Backing backing =
+      size >= kWorthAsking && PageSize() == kPage ? BackingOf(begin, end) : Backing::kOther;
+  if (backing == Backing::kMemfd && may_give_back &&
+      ::madvise(data + (begin - address), end - begin, MADV_REMOVE) == 0) {
+    std::memset(data, 0, begin - address);
+    std::memset(data + (end - address), 0, address + size - end);
+    return;
+  }
+  const int pagemap =
+      backing == Backing::kPrivate ? ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) : -1;
   if (pagemap < 0) {
     std::memset(data, 0, size);
     return;

@@ -28,7 +28,9 @@ class ZeroPages {
 
 /// Makes memory zero that may be so already. Pages which the kernel has never had to provide are
 /// left alone: private anonymous memory that nobody has touched reads as zeros, and filling it
-/// would make it take memory. Anything else, a device's memory above all, is filled.
-void FillWithZeros(std::byte* data, uint64_t size);
+/// would make it take memory. Pages of a memfd are given back to the kernel, which provides zeros
+/// in their place, if `may_give_back`: nobody but the CPU may use them. Anything else, a device's
+/// memory above all, is filled.
+void FillWithZeros(std::byte* data, uint64_t size, bool may_give_back);
 
 }  // namespace vesper::server

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -271,7 +273,7 @@ TEST(FillWithZeros, FillsWhateverIsThere) {
   std::fill_n(allocation.data(), 5000, std::byte{1});
   allocation.data()[(4 << 20) + 17] = std::byte{1};
   std::fill_n(allocation.data() + (8 << 20) - 5000, 5000, std::byte{1});
-  FillWithZeros(allocation.data() + 1, (8 << 20) - 2);
+  FillWithZeros(allocation.data() + 1, (8 << 20) - 2, false);
   EXPECT_EQ(allocation.data()[0], std::byte{1});
   EXPECT_EQ(allocation.data()[(8 << 20) - 1], std::byte{1});
   EXPECT_EQ(std::count(allocation.data() + 1, allocation.data() + (8 << 20) - 1, std::byte{0}),
@@ -285,9 +287,29 @@ TEST(FillWithZeros, FillsPagesThatAreNotPrivate) {
   std::fill_n(bytes, 4 << 20, std::byte{1});
   // The pages are there, and this process's page table has none of them.
   ::madvise(shared, 4 << 20, MADV_DONTNEED);
-  FillWithZeros(bytes, 4 << 20);
+  FillWithZeros(bytes, 4 << 20, true);
   EXPECT_EQ(std::count(bytes, bytes + (4 << 20), std::byte{0}), 4 << 20);
   ::munmap(shared, 4 << 20);
+}
+
+TEST(FillWithZeros, GivesPagesOfAMemfdBack) {
+  constexpr size_t kSize = 4 << 20;
+  const int file = ::memfd_create("test", MFD_CLOEXEC);
+  ASSERT_EQ(::ftruncate(file, kSize), 0);
+  void* shared = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  auto* bytes = static_cast<std::byte*>(shared);
+  for (const bool may_give_back : {false, true}) {
+    std::fill_n(bytes, kSize, std::byte{1});
+    FillWithZeros(bytes + 100, kSize - 200, may_give_back);
+    struct stat status{};
+    ASSERT_EQ(::fstat(file, &status), 0);
+    EXPECT_EQ(status.st_blocks * 512 < static_cast<long>(kSize), may_give_back);
+    EXPECT_EQ(std::count(bytes, bytes + kSize, std::byte{0}), kSize - 200);
+    EXPECT_EQ(bytes[99], std::byte{1});
+    EXPECT_EQ(bytes[kSize - 100], std::byte{1});
+  }
+  ::munmap(shared, kSize);
+  ::close(file);
 }
 
 }  // namespace
