@@ -82,6 +82,14 @@ std::vector<std::string> WireTest::Calls() {
 
 void WireTest::DestroyAll() {
   if (device_ != VK_NULL_HANDLE) {
+    for (const VkBuffer buffer : kept_buffers_) {
+      vk::vkDestroyBuffer(device_, buffer, nullptr);
+    }
+    for (const VkImage image : kept_images_) {
+      vk::vkDestroyImage(device_, image, nullptr);
+    }
+    kept_buffers_.clear();
+    kept_images_.clear();
     vk::vkDestroyCommandPool(device_, pool_, nullptr);
     vk::vkDestroyDevice(device_, nullptr);
   }
@@ -121,6 +129,16 @@ VkBuffer WireTest::CreateBuffer(VkDeviceSize size, VkBufferUsageFlags usage) {
   return buffer;
 }
 
+VkBuffer WireTest::Keep(VkBuffer buffer) {
+  const std::lock_guard lock(kept_mutex_);
+  return kept_buffers_.emplace_back(buffer);
+}
+
+VkImage WireTest::Keep(VkImage image) {
+  const std::lock_guard lock(kept_mutex_);
+  return kept_images_.emplace_back(image);
+}
+
 VkDeviceMemory WireTest::Allocate(VkDeviceSize size, uint32_t type) {
   const VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, size, type};
   VkDeviceMemory memory = VK_NULL_HANDLE;
@@ -130,7 +148,7 @@ VkDeviceMemory WireTest::Allocate(VkDeviceSize size, uint32_t type) {
 
 std::byte* WireTest::MapNewMemory(VkDeviceSize size, uint32_t type, VkDeviceMemory* memory) {
   *memory = Allocate(size, type);
-  const VkBuffer buffer = CreateBuffer(size, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+  const VkBuffer buffer = Keep(CreateBuffer(size, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
   EXPECT_EQ(vk::vkBindBufferMemory(device_, buffer, *memory, 0), VK_SUCCESS);
   void* data = nullptr;
   EXPECT_EQ(vk::vkMapMemory(device_, *memory, 0, VK_WHOLE_SIZE, 0, &data), VK_SUCCESS);

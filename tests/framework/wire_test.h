@@ -54,6 +54,9 @@ class WireTest : public testing::Test {
   // A recorded command buffer with one dispatch: work that may write whatever shaders can write.
   VkCommandBuffer ShaderWork();
   VkBuffer CreateBuffer(VkDeviceSize size, VkBufferUsageFlags usage);
+  // Destroys it at the end, before the device. Any thread.
+  VkBuffer Keep(VkBuffer buffer);
+  VkImage Keep(VkImage image);
   VkDeviceMemory Allocate(VkDeviceSize size, uint32_t type);
   // A buffer with memory that the device may write, mapped.
   std::byte* MapNewMemory(VkDeviceSize size, uint32_t type, VkDeviceMemory* memory);
@@ -82,6 +85,11 @@ class WireTest : public testing::Test {
   VkDevice device_ = VK_NULL_HANDLE;
   VkQueue queue_ = VK_NULL_HANDLE;
   VkCommandPool pool_ = VK_NULL_HANDLE;
+
+ private:
+  std::mutex kept_mutex_;
+  std::vector<VkBuffer> kept_buffers_;
+  std::vector<VkImage> kept_images_;
 };
 
 }  // namespace vesper::tests

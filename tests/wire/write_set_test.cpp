@@ -51,7 +51,7 @@ class WriteSet : public WireTest {
     data_ = static_cast<std::byte*>(data);
   }
   VkBuffer Bind(VkDeviceSize offset, VkDeviceSize size, VkBufferUsageFlags usage) {
-    const VkBuffer buffer = CreateBuffer(size, usage);
+    const VkBuffer buffer = Keep(CreateBuffer(size, usage));
     EXPECT_EQ(vk::vkBindBufferMemory(device_, buffer, memory_, offset), VK_SUCCESS);
     return buffer;
   }
@@ -68,7 +68,7 @@ class WriteSet : public WireTest {
     VkImage image = VK_NULL_HANDLE;
     EXPECT_EQ(vk::vkCreateImage(device_, &info, nullptr, &image), VK_SUCCESS);
     EXPECT_EQ(vk::vkBindImageMemory(device_, image, memory_, offset), VK_SUCCESS);
-    return image;
+    return Keep(image);
   }
   template <typename Commands>
   VkCommandBuffer Record(const Commands& commands) {
@@ -347,7 +347,7 @@ TEST_F(WriteSet, MemoryThatIsNotMappedIsComparedWhenItIs) {
 
 TEST_F(WriteSet, MappingForTheFirstTimeKeepsWhatRunningWorkWrites) {
   const VkDeviceMemory other = Allocate(4096, kMockCoherent);
-  const VkBuffer target = CreateBuffer(4096, kTarget);
+  const VkBuffer target = Keep(CreateBuffer(4096, kTarget));
   ASSERT_EQ(vk::vkBindBufferMemory(device_, target, other, 0), VK_SUCCESS);
   mock_.Hold(true);
   ASSERT_EQ(Submit(Record([&](VkCommandBuffer it) { vk::vkCmdFillBuffer(it, target, 64, 64, 0); }),
@@ -373,8 +373,8 @@ TEST_F(WriteSet, MemoryThatIsYoungerThanTheWorkIsOutOfItsReach) {
   const std::byte* data[2] = {};
   for (const bool by_address : {false, true}) {
     memories[by_address] = Allocate(4096, kMockCoherent);
-    const VkBuffer buffer = CreateBuffer(
-        4096, by_address ? kStorage | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : kStorage);
+    const VkBuffer buffer = Keep(CreateBuffer(
+        4096, by_address ? kStorage | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT : kStorage));
     ASSERT_EQ(vk::vkBindBufferMemory(device_, buffer, memories[by_address], 0), VK_SUCCESS);
     void* mapped = nullptr;
     ASSERT_EQ(vk::vkMapMemory(device_, memories[by_address], 0, VK_WHOLE_SIZE, 0, &mapped),
@@ -473,6 +473,7 @@ TEST_F(WriteSet, SparseBuffersMayLieAnywhere) {
   info.usage = kTarget;
   VkBuffer sparse = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateBuffer(device_, &info, nullptr, &sparse), VK_SUCCESS);
+  Keep(sparse);
   const VkSparseMemoryBind bind{64u << 10, 64u << 10, memory_, 64u << 10, 0};
   const VkSparseBufferMemoryBindInfo binds{sparse, 1, &bind};
   VkBindSparseInfo batch{VK_STRUCTURE_TYPE_BIND_SPARSE_INFO};
