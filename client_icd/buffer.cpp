@@ -18,11 +18,12 @@ namespace {
 constexpr VkBufferUsageFlags2 kCopyUses =
     VK_BUFFER_USAGE_2_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_2_TRANSFER_DST_BIT;
 
-/// A buffer with no other use cannot be written by the device.
+/// A buffer with no other use cannot be written by the device. (Indirect buffers can: generated
+/// commands are prepared there.)
 constexpr VkBufferUsageFlags2 kReadOnlyUses =
     VK_BUFFER_USAGE_2_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_2_UNIFORM_TEXEL_BUFFER_BIT |
     VK_BUFFER_USAGE_2_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_2_INDEX_BUFFER_BIT |
-    VK_BUFFER_USAGE_2_VERTEX_BUFFER_BIT | VK_BUFFER_USAGE_2_INDIRECT_BUFFER_BIT;
+    VK_BUFFER_USAGE_2_VERTEX_BUFFER_BIT;
 
 struct Buffer {
   VkBufferUsageFlags2 usage = 0;

@@ -49,7 +49,8 @@ class Device : public Dispatchable {
   uint64_t releases() const { return releases_.load(); }
   /// True if everything that was submitted is known to be done.
   bool IsIdle();
-  /// What batches that wait for semaphores may reach, of all that were ever submitted.
+  /// What batches that wait for semaphores, or are queued behind one that does, may reach, of all
+  /// that were ever submitted; and kHasWaited.
   std::atomic<uint32_t>& waiting_reach() { return waiting_reach_; }
   void AddMapped(std::shared_ptr<Shadow> shadow);
   void RemoveMapped(const Shadow* shadow);

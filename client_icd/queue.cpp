@@ -96,20 +96,22 @@ bool Signals(const VkSubmitInfo& batch) { return batch.signalSemaphoreCount != 0
 bool Signals(const VkSubmitInfo2& batch) { return batch.signalSemaphoreInfoCount != 0; }
 
 /// A batch that signals a semaphore also releases memory to whatever waits for it, which may have
-/// been submitted before.
+/// been submitted before: batches that wait themselves, and all that may be queued behind one.
 template <typename Batch>
 uint32_t ReachOfBatches(Device& device, const Batch* batches, uint32_t count) {
   uint32_t reach = kReachNothing;
-  uint32_t waiting = kReachNothing;
+  uint32_t waiting = device.waiting_reach().load();
   bool signals = false;
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t own = ReachOfBatch(batches[i]);
     reach |= own;
-    waiting |= Waits(batches[i]) ? own : kReachNothing;
+    if (Waits(batches[i]) || (waiting & kHasWaited) != 0) {
+      waiting |= own | kHasWaited;
+    }
     signals |= Signals(batches[i]);
   }
   const uint32_t all_waiting = device.waiting_reach().fetch_or(waiting) | waiting;
-  return signals ? reach | all_waiting : reach;
+  return signals ? reach | (all_waiting & kReachEverything) : reach;
 }
 
 /// Everything that the three kinds of submission have in common. `args` must not name the fence,

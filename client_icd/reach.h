@@ -21,6 +21,9 @@ enum Reach : uint32_t {
   kReachEverything = 7,
 };
 
+/// Beside a set of Reach: some batch has waited for a semaphore.
+inline constexpr uint32_t kHasWaited = 8;
+
 /// How a buffer with these usages can be got at.
 uint32_t ReachOfBuffer(VkBufferUsageFlags2 usage);
 /// True unless none of the usages lets the device write to the buffer.

@@ -270,6 +270,40 @@ TEST_F(MemorySync, ASignalReleasesWhatWaitsForIt) {
   }
 }
 
+TEST_F(MemorySync, ASignalReleasesWhatIsQueuedBehindAWait) {
+  // The batch that waits has no work of its own, but the one behind it has.
+  VkQueue other = VK_NULL_HANDLE;
+  vk::vkGetDeviceQueue(device_, 0, 1, &other);
+  ASSERT_NE(other, VK_NULL_HANDLE);
+  const uint64_t value = 1;
+  VkTimelineSemaphoreSubmitInfo values{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+  values.waitSemaphoreValueCount = 1;
+  values.pWaitSemaphoreValues = &value;
+  const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+  VkSubmitInfo waits{VK_STRUCTURE_TYPE_SUBMIT_INFO, &values};
+  waits.waitSemaphoreCount = 1;
+  waits.pWaitSemaphores = &timeline_;
+  waits.pWaitDstStageMask = &stage;
+  VkSubmitInfo behind{VK_STRUCTURE_TYPE_SUBMIT_INFO};
+  behind.commandBufferCount = 1;
+  behind.pCommandBuffers = &work_;
+  ASSERT_EQ(vk::vkQueueSubmit(other, 1, &waits, VK_NULL_HANDLE), VK_SUCCESS);
+  ASSERT_EQ(vk::vkQueueSubmit(other, 1, &behind, VK_NULL_HANDLE), VK_SUCCESS);
+  data_[4097] = std::byte{7};
+  std::byte seen{};
+  mock_.On(number::vkQueueSubmit, [&](void*) { seen = mock_.Memory(0)[4097]; });
+  values = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+  values.signalSemaphoreValueCount = 1;
+  values.pSignalSemaphoreValues = &value;
+  VkSubmitInfo signals{VK_STRUCTURE_TYPE_SUBMIT_INFO, &values};
+  signals.signalSemaphoreCount = 1;
+  signals.pSignalSemaphores = &timeline_;
+  ASSERT_EQ(vk::vkQueueSubmit(queue_, 1, &signals, VK_NULL_HANDLE), VK_SUCCESS);
+  Sync();
+  EXPECT_EQ(seen, std::byte{7});
+  mock_.On(number::vkQueueSubmit, {});
+}
+
 TEST_F(MemorySyncCalls, EachObservingCallAloneBringsTheData) {
   // In the middle of a batch, which no progress tells of.
   mock_.Hold(true);
