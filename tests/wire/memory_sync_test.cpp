@@ -231,6 +231,7 @@ TEST_F(MemorySyncCalls, EachReleasingCallCarriesItWhileWorkWaits) {
   // Work that was submitted before the write waits for it; nothing else comes after.
   mock_.Hold(true);
   ASSERT_EQ(Submit1(), VK_SUCCESS);
+  Sync();
   for (const Case& one : Releasing()) {
     SCOPED_TRACE(one.name);
     ExpectReleasedBy(one);
