@@ -26,7 +26,8 @@
 #include <vector>
 
 #include "bench/figures.h"
-#include "bench/write_tracker.h"
+#include "client_icd/shadow_arena.h"
+#include "client_icd/write_tracker.h"
 
 namespace vesper::bench {
 namespace {
@@ -312,20 +313,43 @@ void MemoryLimits(const Effort& effort) {
 /// Says so if the kernel has no such tracking, or this process may not use it.
 void TrackerLimits(const Effort& effort) {
   std::string error;
-  const std::unique_ptr<WriteTracker> tracker = WriteTracker::Open(kSparseBytes, &error);
+  const std::unique_ptr<client::WriteTracker> tracker =
+      client::MakeWriteTracker(client::MemoryTier::kAsync, &error);
   if (tracker == nullptr) {
     std::fprintf(stderr, "memory_limits: no asynchronous write protection: %s\n", error.c_str());
     return;
   }
+  client::ShadowArena arena;
+  client::ShadowArena::Piece piece;
+  if (!arena.Allocate(kSparseBytes, &piece)) {
+    throw std::runtime_error("expected 256 MiB of shared memory, got none");
+  }
+  std::memset(piece.program, 1, kSparseBytes);
+  const client::PageRange all{piece.program, piece.program + kSparseBytes};
+  if (!tracker->Watch(all)) {
+    throw std::runtime_error("the kernel does not watch 256 MiB of shared memory");
+  }
+  std::vector<client::PageRange> written;
+  const auto collect = [&] {
+    written.clear();
+    if (!tracker->Take(all, written)) {
+      throw std::runtime_error("the kernel does not tell which pages were written");
+    }
+    size_t bytes = 0;
+    for (const client::PageRange& range : written) {
+      bytes += range.bytes();
+    }
+    return bytes / kPageBytes;
+  };
   const auto measure = [&](size_t pages) {
-    tracker->Collect();
+    collect();
     const size_t stride = pages == 0 ? 0 : kSparsePages / pages * kPageBytes;
     return Measure(effort, [&](Repetition& repetition) {
       for (size_t page = 0; page < pages; ++page) {
-        tracker->memory()[page * stride] ^= std::byte{1};
+        piece.program[page * stride] ^= std::byte{1};
       }
       repetition.EndPhase("write");
-      const size_t found = tracker->Collect();
+      const size_t found = collect();
       repetition.EndPhase("collect");
       if (found != pages) {
         throw std::runtime_error("the kernel reported " + std::to_string(found) + " of " +
