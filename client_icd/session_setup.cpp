@@ -62,7 +62,8 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
   }
   std::string note;
   session->shadows_ = Shadows::Create(environment.memory, &note);
-  if (environment.debug_log) {
+  // Who asked for a tier hears if it is another.
+  if (environment.debug_log || (!environment.memory.empty() && !note.empty())) {
     Say(std::string("mapped memory: ") + TierName(session->shadows_->tier()) +
         (note.empty() ? "" : "; " + note));
   }

@@ -30,19 +30,16 @@ std::unique_ptr<Shadows> Shadows::Create(const std::string& wanted, std::string*
   std::string why;
   if (!is_asked && !wanted.empty()) {
     *note = "expected VESPER_MEMORY to be async, compare, fault, signal or reference, got '" +
-            wanted + "'; memory is tracked as if it were not set";
+            wanted + "', which is ignored";
   }
   // Comparing comes before handling faults: it is slower for large mappings, and can't go wrong.
   for (const MemoryTier candidate : {tier, MemoryTier::kCompare}) {
     std::unique_ptr<WriteTracker> tracker = MakeWriteTracker(candidate, &why);
     if (tracker != nullptr || why.empty()) {
-      if (note->empty() && candidate != tier) {
-        *note = "memory is compared";
-      }
       return std::make_unique<Shadows>(candidate, std::move(tracker));
     }
-    *note = std::string("memory is compared, since the tier '") + TierName(tier) +
-            "' can't be had: " + why;
+    *note += std::string(note->empty() ? "" : "; ") + "memory is compared, since the tier '" +
+             TierName(tier) + "' can't be had: " + why;
   }
   return nullptr;
 }
