@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -20,6 +19,7 @@
 
 #include "client_icd/tracked_ranges.h"
 #include "client_icd/write_tracker.h"
+#include "transport/quiet_thread.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::client {
@@ -50,13 +50,7 @@ class FaultTracker : public WriteTracker {
   bool Watch(PageRange range) override {
     const std::lock_guard lock(mutex_);
     if (!handler_.joinable()) {
-      // The program's signals are not this thread's business.
-      sigset_t all;
-      sigset_t before;
-      sigfillset(&all);
-      ::pthread_sigmask(SIG_SETMASK, &all, &before);
-      handler_ = std::thread([this] { HandleFaults(); });
-      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      handler_ = transport::StartQuietThread([this] { HandleFaults(); });
     }
     uffdio_register arguments{};
     arguments.range = {Address(range.begin), range.bytes()};

@@ -7,6 +7,7 @@
 #include "client_icd/session.h"
 #include "client_icd/shadows.h"
 #include "proto/record.h"
+#include "transport/quiet_thread.h"
 
 namespace vesper::client {
 namespace {
@@ -17,13 +18,13 @@ using proto::FrameType;
 class SetupDeadline {
  public:
   SetupDeadline(transport::Connection& connection, std::chrono::milliseconds timeout)
-      : thread_([this, &connection, timeout] {
+      : thread_(transport::StartQuietThread([this, &connection, timeout] {
           std::unique_lock lock(mutex_);
           if (!changed_.wait_for(lock, timeout, [this] { return done_; })) {
             expired_ = true;
             connection.Shutdown();
           }
-        }) {}
+        })) {}
   ~SetupDeadline() { Finish(); }
 
   /// Stops the clock; true if the time had run out.
@@ -69,7 +70,7 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
   }
   session->OfferGuestExtensions();
   session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);
-  session->reader_ = std::thread([raw = session.get()] { raw->ReadLoop(); });
+  session->reader_ = transport::StartQuietThread([raw = session.get()] { raw->ReadLoop(); });
   return session;
 }
 
