@@ -10,6 +10,7 @@
 #include "bench/figures.h"
 #include "proto/limits.h"
 #include "proto/memory_patch.h"
+#include "proto/patch_parts.h"
 
 namespace vesper::bench {
 namespace {
@@ -45,9 +46,9 @@ void Apply(Change change, std::vector<std::byte>& memory) {
 }
 
 /// Patches of the size in which they travel.
-template <typename Visit>
-void ForEachPatch(const std::vector<std::byte>& live, std::vector<std::byte>& twin,
-                  proto::Buffer& patch, const Visit& visit) {
+template <typename Patch, typename Visit>
+void ForEachPatch(const std::vector<std::byte>& live, std::vector<std::byte>& twin, Patch& patch,
+                  const Visit& visit) {
   for (uint64_t offset = 0; offset < live.size();) {
     patch.Clear();
     offset = proto::MakePatch(live.data(), twin.data(), offset, live.size() - offset,
@@ -56,10 +57,11 @@ void ForEachPatch(const std::vector<std::byte>& live, std::vector<std::byte>& tw
   }
 }
 
-void MakePatches(benchmark::State& state, Change change) {
+template <typename Patch>
+void Compare(benchmark::State& state, Change change) {
   std::vector<std::byte> live(kBytes);
   std::vector<std::byte> twin(kBytes);
-  proto::Buffer patch;
+  Patch patch;
   for (auto _ : state) {
     state.PauseTiming();
     Apply(change, live);
@@ -67,6 +69,14 @@ void MakePatches(benchmark::State& state, Change change) {
     ForEachPatch(live, twin, patch, [&] { benchmark::DoNotOptimize(patch.size()); });
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(kBytes));
+}
+
+/// All bytes go into the patch.
+void MakePatches(benchmark::State& state, Change change) { Compare<proto::Buffer>(state, change); }
+
+/// Long runs are named.
+void NamePatches(benchmark::State& state, Change change) {
+  Compare<proto::PatchParts>(state, change);
 }
 
 void ApplyPatches(benchmark::State& state, Change change) {
@@ -103,6 +113,8 @@ BENCHMARK_CAPTURE(MakePatches, nothing, Change::kNothing);
 BENCHMARK_CAPTURE(MakePatches, byte_in_page, Change::kByteInPage);
 BENCHMARK_CAPTURE(MakePatches, line_in_four, Change::kLineInFour);
 BENCHMARK_CAPTURE(MakePatches, everything, Change::kEverything);
+BENCHMARK_CAPTURE(NamePatches, line_in_four, Change::kLineInFour);
+BENCHMARK_CAPTURE(NamePatches, everything, Change::kEverything);
 BENCHMARK_CAPTURE(ApplyPatches, byte_in_page, Change::kByteInPage);
 BENCHMARK_CAPTURE(ApplyPatches, line_in_four, Change::kLineInFour);
 BENCHMARK_CAPTURE(ApplyPatches, everything, Change::kEverything);

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 
+#include "proto/patch_parts.h"
 #include "proto/reader.h"
 
 namespace vesper::proto {
@@ -17,6 +18,9 @@ namespace {
 constexpr uint64_t kLine = 64;
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kLineEntry = uint64_t{1} << 63;
+
+/// Runs of this many bytes are cheaper to name than to copy.
+constexpr size_t kMinNamed = 1024;
 
 #ifdef __SSE2__
 /// The same for a whole line: four comparisons of 16 bytes. SSE2 is part of x86-64.
@@ -64,35 +68,49 @@ uint64_t DifferenceMask(const std::byte* a, const std::byte* b, size_t bytes) {
 /// Writes entries; spans that follow each other become one.
 class PatchWriter {
  public:
-  explicit PatchWriter(Buffer& patch) : patch_(patch) {}
+  explicit PatchWriter(Buffer& patch) : patch_(&patch) {}
+  explicit PatchWriter(PatchParts& parts) : parts_(&parts) {}
 
+  size_t size() const { return parts_ != nullptr ? parts_->size() : patch_->size(); }
+
+  /// `bytes` lie in the twin.
   void Span(uint64_t offset, const std::byte* bytes, size_t count) {
-    if (span_header_ == SIZE_MAX || offset != span_end_) {
-      span_header_ = patch_.size();
-      span_begin_ = offset;
-      patch_.PutValue(offset);
-      patch_.PutValue<uint64_t>(0);
+    if (parts_ != nullptr && count >= kMinNamed) {
+      parts_->AddSpan(offset, {bytes, count});
+      span_header_ = SIZE_MAX;
+      return;
     }
-    patch_.Put(bytes, count);
+    Buffer& patch = Entries();
+    if (span_header_ == SIZE_MAX || offset != span_end_) {
+      span_header_ = patch.size();
+      span_begin_ = offset;
+      patch.PutValue(offset);
+      patch.PutValue<uint64_t>(0);
+    }
+    patch.Put(bytes, count);
     span_end_ = offset + count;
-    patch_.Patch(span_header_ + 8, span_end_ - span_begin_);
+    patch.Patch(span_header_ + 8, span_end_ - span_begin_);
   }
 
   /// The bytes of a line whose bit in `mask` is set.
   void Line(uint64_t offset, const std::byte* bytes, uint64_t mask) {
+    Buffer& patch = Entries();
     span_header_ = SIZE_MAX;
-    patch_.PutValue(offset | kLineEntry);
-    patch_.PutValue(mask);
+    patch.PutValue(offset | kLineEntry);
+    patch.PutValue(mask);
     std::byte packed[kLine];
     size_t used = 0;
     for (uint64_t rest = mask; rest != 0; rest &= rest - 1) {
       packed[used++] = bytes[std::countr_zero(rest)];
     }
-    patch_.Put(packed, used);
+    patch.Put(packed, used);
   }
 
  private:
-  Buffer& patch_;
+  Buffer& Entries() { return parts_ != nullptr ? parts_->entries() : *patch_; }
+
+  Buffer* patch_ = nullptr;
+  PatchParts* parts_ = nullptr;
   size_t span_header_ = SIZE_MAX;
   uint64_t span_begin_ = 0;
   uint64_t span_end_ = 0;
@@ -107,8 +125,8 @@ void PatchBlock(const std::byte* now, std::byte* twin, uint64_t offset, uint64_t
   const auto write_whole = [&] {
     if (whole != 0) {
       const uint64_t begin = at - whole;
-      writer.Span(offset + begin, now + begin, whole);
       std::memcpy(twin + offset + begin, now + begin, whole);
+      writer.Span(offset + begin, twin + offset + begin, whole);
       whole = 0;
     }
   };
@@ -130,20 +148,17 @@ void PatchBlock(const std::byte* now, std::byte* twin, uint64_t offset, uint64_t
   write_whole();
 }
 
-}  // namespace
-
-uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
-                   size_t max_bytes, Buffer& patch) {
-  PatchWriter writer(patch);
+uint64_t Compare(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
+                 size_t max_bytes, PatchWriter writer) {
   const uint64_t end = offset + size;
-  const size_t start = patch.size();
+  const size_t start = writer.size();
   while (offset < end) {
     const uint64_t block = std::min(kBlock - offset % kBlock, end - offset);
     if (std::memcmp(live + offset, twin + offset, block) == 0) {
       offset += block;
       continue;
     }
-    if (patch.size() - start >= max_bytes) {
+    if (writer.size() - start >= max_bytes) {
       return offset;
     }
     // What was read here is what twin and patch get, whatever is written there meanwhile.
@@ -153,6 +168,18 @@ uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint
     offset += block;
   }
   return end;
+}
+
+}  // namespace
+
+uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
+                   size_t max_bytes, Buffer& patch) {
+  return Compare(live, twin, offset, size, max_bytes, PatchWriter(patch));
+}
+
+uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
+                   size_t max_bytes, PatchParts& patch) {
+  return Compare(live, twin, offset, size, max_bytes, PatchWriter(patch));
 }
 
 bool PatchFits(std::span<const std::byte> patch, uint64_t size) {

@@ -23,12 +23,20 @@
 
 namespace vesper::proto {
 
+class PatchParts;
+
 /// Compares `size` bytes of `live` and `twin` from `offset`, appends a patch for what differs and
 /// brings the twin up to date. Stops early once the patch has `max_bytes`; returns the offset where
 /// it stopped (offset + size when done). Other threads may write `live` meanwhile: each changed
 /// byte is read once, and what was read is what twin and patch get.
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
                    size_t max_bytes, Buffer& patch);
+
+/// The same, but long runs of changed bytes are not copied into the patch: it names them in the
+/// twin, which must stay as it is until the patch is written. (In `live` they may change any time,
+/// and then the twin would not be what the other side has.)
+uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
+                   size_t max_bytes, PatchParts& patch);
 
 /// True if every entry of the patch lies within `size` bytes.
 bool PatchFits(std::span<const std::byte> patch, uint64_t size);

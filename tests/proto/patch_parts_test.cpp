@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -121,6 +122,29 @@ TEST_F(PatchPartsTest, TooMuchForAFrameIsRefused) {
   EXPECT_TRUE(Received().empty());
 }
 
+TEST_F(PatchPartsTest, NamesLongRunsInTheTwin) {
+  Bytes live(3 * 4096);
+  Bytes twin(live.size());
+  std::fill_n(live.begin() + 4096, 4096, std::byte{1});
+  live[20] = std::byte{2};
+  EXPECT_EQ(MakePatch(live.data(), twin.data(), 0, live.size(), SIZE_MAX, parts_), live.size());
+  EXPECT_EQ(twin, live);
+  // What the program writes later is for the next patch.
+  const Bytes then = live;
+  std::ranges::fill(live, std::byte{3});
+  const Bytes patch = PatchIn(Received());
+  ASSERT_TRUE(PatchFits(patch, live.size()));
+  Bytes applied(live.size());
+  Bytes agreed(live.size());
+  ApplyPatch(patch, applied.data(), agreed.data());
+  EXPECT_EQ(applied, then);
+  const auto frame = parts_.Frame(known_, Same, command_number::vesperWriteMemory,
+                                  Args_vesperWriteMemory{Device(), kMemory});
+  EXPECT_TRUE(std::ranges::any_of(frame, [&](std::span<const std::byte> part) {
+    return part.data() == twin.data() + 4096 && part.size() == 4096;
+  }));
+}
+
 /// Spans of any size and entries made by comparing, mixed: the other side gets all of it.
 TEST_F(PatchPartsTest, ArrivesWhole) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
@@ -131,7 +155,7 @@ TEST_F(PatchPartsTest, ArrivesWhole) {
     parts_.Clear();
     for (uint64_t offset = 0; offset < live.size();) {
       const uint64_t size = std::min<uint64_t>(1 + random.Below(3000), live.size() - offset);
-      switch (random.Below(3)) {
+      switch (random.Below(4)) {
         case 0:
           parts_.AddSpan(offset, std::span(live).subspan(offset, size));
           std::memcpy(&expected[offset], &live[offset], size);
@@ -142,6 +166,16 @@ TEST_F(PatchPartsTest, ArrivesWhole) {
             expected[i] = live[i];
           }
           MakePatch(live.data(), twin.data(), offset, size, SIZE_MAX, parts_.entries());
+          break;
+        case 2:
+          // Runs that are long enough to be named, or not.
+          for (uint64_t i = offset; i < offset + size; ++i) {
+            if (i % 2048 < 1500) {
+              twin[i] ^= std::byte{1};
+              expected[i] = live[i];
+            }
+          }
+          MakePatch(live.data(), twin.data(), offset, size, SIZE_MAX, parts_);
           break;
         default:
           break;
