@@ -56,6 +56,8 @@ Session::Session(std::unique_ptr<transport::Connection> connection, const Enviro
     ::madvise(page, static_cast<size_t>(::sysconf(_SC_PAGESIZE)), MADV_WIPEONFORK);
     alive_in_this_process_ = new (page) std::atomic<uint32_t>(1);
   }
+  background_ = std::make_unique<transport::BackgroundWriter>(
+      [this](std::span<const std::span<const std::byte>> parts) { WriteParts(parts); });
   BeginBatch();
 }
 
@@ -74,8 +76,9 @@ Session::~Session() {
     // down here would end the parent's session.
     reader_.detach();
     connection_.release();  // NOLINT(bugprone-unused-return-value): the parent's, see above
-    // Its locks may be held, and its threads are not here.
-    shadows_.release();  // NOLINT(bugprone-unused-return-value)
+    // Their locks may be held, and their threads are not here.
+    shadows_.release();     // NOLINT(bugprone-unused-return-value)
+    background_.release();  // NOLINT(bugprone-unused-return-value)
   }
   if (alive_in_this_process_ != nullptr) {
     ::munmap(alive_in_this_process_, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
@@ -202,6 +205,7 @@ void Session::Flush() {
     return;
   }
   const std::lock_guard write_lock(write_mutex_);
+  background_->Wait();
   if (!TakeBatch()) {
     return;
   }
@@ -210,7 +214,12 @@ void Session::Flush() {
   sending_.Shrink(kKeptBytes);
 }
 
-void Session::PostFrame(std::span<const std::span<const std::byte>> parts) {
+void Session::FinishFrames() {
+  const std::lock_guard write_lock(write_mutex_);
+  background_->Wait();
+}
+
+void Session::PostFrame(std::span<const std::span<const std::byte>> parts, bool others_follow) {
   size_t bytes = 0;
   for (const std::span<const std::byte> part : parts) {
     bytes += part.size();
@@ -233,9 +242,15 @@ void Session::PostFrame(std::span<const std::span<const std::byte>> parts) {
     return;
   }
   const std::lock_guard write_lock(write_mutex_);
+  background_->Wait();
   TakeBatch();
   const std::span<const std::byte> queued[] = {sending_.Bytes()};
-  if (sending_.size() == 0 || WriteParts(queued)) {
+  if (sending_.size() != 0 && !WriteParts(queued)) {
+    return;
+  }
+  if (others_follow) {
+    background_->Begin(parts);
+  } else {
     WriteParts(parts);
   }
 }

@@ -4,7 +4,8 @@
 //
 // Out: one ordered stream. A posted command is encoded into the batch under a short lock; the batch
 // is written when somebody must wait, submits, or when it has grown. Writing happens outside that
-// lock, so threads go on posting while a large batch is on its way.
+// lock, so threads go on posting while a large batch is on its way. Large pieces of memory are
+// written by a thread of their own, while the next piece is made.
 // In: one reader thread, from set-up to the end of the session. It writes replies into the memory
 // of the threads that wait for them, applies what the host pushes, and never waits for the writers:
 // so the host can always get rid of what it has to say, and neither side can block the other.
@@ -37,6 +38,7 @@
 #include "proto/frame.h"
 #include "proto/setup.h"
 #include "proto/snapshot.h"
+#include "transport/background_writer.h"
 #include "transport/connection.h"
 
 namespace vesper::client {
@@ -63,8 +65,11 @@ class Session {
   /// takes too.
   void Enqueue(uint16_t number, const void* args);
   /// Sends one frame that was encoded before, in parts (proto/patch_parts.h), behind what is
-  /// queued. A large one is read when it is written to the link: may wait for that.
-  void PostFrame(std::span<const std::span<const std::byte>> parts);
+  /// queued. A large one is read when it is written to the link: may wait for that. With
+  /// `others_follow` it may also be read later, until the next frame is sent or FinishFrames.
+  void PostFrame(std::span<const std::span<const std::byte>> parts, bool others_follow);
+  /// Waits until the frames that were sent have been read.
+  void FinishFrames();
   /// Queues commands that were encoded before (a command buffer's stream).
   void PostEncoded(std::span<const std::byte> commands);
   /// Sends a command and waits for its reply, which is written into `args` and what it points to.
@@ -154,7 +159,8 @@ class Session {
   std::mutex
       write_mutex_;  // sending_ and the connection's writing side; taken before stream_mutex_
   proto::Buffer sending_;
-  proto::FrameCompressor compressor_;  // as sending_
+  proto::FrameCompressor compressor_;                        // as sending_
+  std::unique_ptr<transport::BackgroundWriter> background_;  // as sending_; waited for first
 
   std::mutex calls_mutex_;        // calls_
   PendingCall* calls_ = nullptr;  // a list, as long as there are threads that wait

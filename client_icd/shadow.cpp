@@ -260,10 +260,9 @@ bool Shadow::Compare(ShadowSender& sender, uint64_t begin, uint64_t end) {
   while (begin < end && !sender.IsLost()) {
     {
       const std::lock_guard lock(merge_mutex_);
-      proto::Buffer& entries = sender.entries();
-      const size_t before = entries.size();
-      begin = proto::MakePatch(live_, twin_, begin, end - begin, sender.Room(), entries);
-      differs |= entries.size() != before;
+      const size_t before = sender.parts().size();
+      begin = proto::MakePatch(live_, twin_, begin, end - begin, sender.Room(), sender.entries());
+      differs |= sender.parts().size() != before;
     }
     sender.Breathe();
   }
@@ -278,9 +277,21 @@ void Shadow::CollectByComparing(ShadowSender& sender, uint64_t begin, uint64_t e
 uint32_t Shadow::CompareBlock(ShadowSender& sender, size_t block) {
   uint32_t pages = 0;
   const uint64_t block_end = std::min(BlockEnd(block), size_);
-  for (uint64_t begin = block * kBlockBytes; begin < block_end; begin += PageSize()) {
-    pages += Compare(sender, begin, std::min(begin + PageSize(), block_end)) ? 1 : 0;
+  {
+    const std::lock_guard lock(merge_mutex_);
+    for (uint64_t begin = block * kBlockBytes; begin < block_end; begin += PageSize()) {
+      const uint64_t bytes = std::min(PageSize(), block_end - begin);
+      const size_t before = sender.parts().size();
+      // What the host pushes goes to the twin at any time, but not where the device can't write.
+      if (blocks_[block].needs_twin) {
+        proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.entries());
+      } else {
+        proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.parts());
+      }
+      pages += sender.parts().size() != before ? 1 : 0;
+    }
   }
+  sender.Breathe();
   return pages;
 }
 

@@ -3,6 +3,8 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -14,16 +16,25 @@
 
 namespace vesper::client {
 
-/// Posts what one collection finds in one allocation, in patches of a limited size, so that the
-/// host writes the first while the next is made.
+/// Posts what one collection finds in one allocation, in patches of a limited size: while one is on
+/// its way the next is made, and the host writes the one before.
 class ShadowSender {
  public:
-  /// `parts` is scratch, which keeps its memory from one collection to the next.
-  ShadowSender(Session& session, VkDevice device, proto::ObjectId memory, proto::PatchParts& parts)
-      : session_(session), device_(device), memory_(memory), parts_(parts) {
-    parts_.Clear();
+  /// Patches take turns. They keep their memory from one collection to the next.
+  using Scratch = std::array<proto::PatchParts, 2>;
+
+  ShadowSender(Session& session, VkDevice device, proto::ObjectId memory, Scratch& scratch)
+      : session_(session), device_(device), memory_(memory), scratch_(scratch) {
+    parts().Clear();
   }
-  ~ShadowSender() { Post(); }
+  ~ShadowSender() {
+    if (parts().size() != 0) {
+      Post(false);
+    }
+    if (is_ahead_) {
+      session_.FinishFrames();
+    }
+  }
   ShadowSender(const ShadowSender&) = delete;
   ShadowSender& operator=(const ShadowSender&) = delete;
 
@@ -32,36 +43,39 @@ class ShadowSender {
   /// Bytes that are read when they are written to the link. What the program stores meanwhile is
   /// told by the tracker and sent next time.
   void Whole(uint64_t offset, std::span<const std::byte> bytes) {
-    parts_.AddSpan(offset, bytes);
+    parts().AddSpan(offset, bytes);
     Breathe();
   }
   /// For entries of a patch, as many as there is Room() for.
-  proto::Buffer& entries() { return parts_.entries(); }
-  size_t Room() const {
-    return proto::kMaxPatchBytes - std::min(proto::kMaxPatchBytes, parts_.size());
-  }
+  proto::Buffer& entries() { return parts().entries(); }
+  /// The same; what is named there in place of being copied must stay as it is until the end.
+  proto::PatchParts& parts() { return scratch_[turn_]; }
+  size_t Room() { return proto::kMaxPatchBytes - std::min(proto::kMaxPatchBytes, parts().size()); }
   /// Posts a patch that has grown large enough. May wait for the link: not with a lock that the
   /// session's reader takes.
   void Breathe() {
     if (Room() == 0) {
-      Post();
+      Post(true);
+      is_ahead_ = true;
+      turn_ = 1 - turn_;  // what it was used for before is on its way since
+      parts().Clear();
     }
   }
 
  private:
-  void Post() {
-    if (parts_.size() != 0) {
-      session_.PostFrame(parts_.Frame(session_.known_structs(), IdOfHandle,
-                                      proto::command_number::vesperWriteMemory,
-                                      proto::Args_vesperWriteMemory{device_, memory_, 0, nullptr}));
-      parts_.Clear();
-    }
+  void Post(bool others_follow) {
+    session_.PostFrame(parts().Frame(session_.known_structs(), IdOfHandle,
+                                     proto::command_number::vesperWriteMemory,
+                                     proto::Args_vesperWriteMemory{device_, memory_, 0, nullptr}),
+                       others_follow);
   }
 
   Session& session_;
   const VkDevice device_;
   const proto::ObjectId memory_;
-  proto::PatchParts& parts_;
+  Scratch& scratch_;
+  size_t turn_ = 0;
+  bool is_ahead_ = false;
 };
 
 }  // namespace vesper::client

@@ -191,7 +191,7 @@ void Shadows::Bind(Session& session, VkDevice device, Shadow& shadow, uint32_t r
   const std::lock_guard lock(mutex_);
   shadow.reach_ |= reach;
   if (is_written && shadow.live_ != nullptr) {
-    ShadowSender sender(session, device, shadow.memory_, parts_);
+    ShadowSender sender(session, device, shadow.memory_, scratch_);
     shadow.ExpectDeviceWrites(sender, offset,
                               offset + std::min(size, shadow.piece_.bytes - offset));
   }
@@ -228,7 +228,7 @@ void Shadows::Collect(Session& session, VkDevice device, Shadow& shadow, uint64_
 
 void Shadows::CollectOne(Session& session, VkDevice device, Shadow& shadow, uint64_t begin,
                          uint64_t end) {
-  ShadowSender sender(session, device, shadow.memory_, parts_);
+  ShadowSender sender(session, device, shadow.memory_, scratch_);
   if (shadow.lost_track_) {
     shadow.StopTracking(sender);
   }

@@ -8,6 +8,7 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -82,7 +83,7 @@ class Shadows {
   std::vector<Shadow*> reached_;
   std::vector<PageRange> wanted_;
   std::vector<PageRange> written_;
-  proto::PatchParts parts_;
+  std::array<proto::PatchParts, 2> scratch_;
 
   std::mutex table_mutex_;
   std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> table_;

@@ -163,11 +163,9 @@ VkMappedMemoryRange HostMemory::AtomRange(uint64_t begin, uint64_t end) const {
 }
 
 void HostMemory::SendPatch(Outbox& outbox) {
-  if (patch_.size() != 0) {
-    const proto::Args_vesperPushMemory args{id(), patch_.size(), patch_.Bytes().data()};
-    outbox.Push(proto::command_number::vesperPushMemory, &args);
-    patch_.Clear();
-  }
+  outbox.PushPatch(id(), patches_[turn_], true);  // the mutex keeps the twin as the patch names it
+  turn_ = 1 - turn_;
+  patches_[turn_].Clear();
 }
 
 void HostMemory::PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox) {
@@ -175,9 +173,10 @@ void HostMemory::PushRange(ByteRange range, const std::byte* bytes, Outbox& outb
   const auto* base =
       reinterpret_cast<const std::byte*>(reinterpret_cast<uintptr_t>(bytes) - range.begin);
   for (uint64_t at = range.begin; at < range.end;) {
+    proto::PatchParts& patch = patches_[turn_];
     at = proto::MakePatch(base, twin_.get(), at, range.end - at,
-                          proto::kMaxPatchBytes - patch_.size(), patch_);
-    if (at < range.end || patch_.size() >= proto::kMaxPatchBytes) {
+                          proto::kMaxPatchBytes - patch.size(), patch);
+    if (at < range.end || patch.size() >= proto::kMaxPatchBytes) {
       SendPatch(outbox);
     }
   }
@@ -195,7 +194,7 @@ void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
   if (ranges.IsEmpty()) {
     return;
   }
-  patch_.Clear();
+  patches_[turn_].Clear();
   uint64_t done = 0;
   if (const uint64_t readable = ReadableByGpu(); readable != 0) {
     const ByteRanges by_gpu = ranges.And(ByteRanges(0, readable));
@@ -214,7 +213,11 @@ void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
     }
     PushRange(range, live_ + range.begin, outbox);
   }
-  SendPatch(outbox);
+  if (proto::PatchParts& last = patches_[turn_]; last.size() != 0) {
+    outbox.PushPatch(id(), last, false);
+  } else {
+    outbox.FinishPatches();
+  }
 }
 
 void HostMemory::WriteTwin(const proto::PatchEntry& entry) {

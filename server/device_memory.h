@@ -17,6 +17,7 @@
 // is compared when the guest maps, and nothing else is.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -25,9 +26,9 @@
 #include <span>
 #include <vector>
 
-#include "proto/buffer.h"
 #include "proto/memory_patch.h"
 #include "proto/object_id.h"
+#include "proto/patch_parts.h"
 #include "server/byte_ranges.h"
 #include "server/gpu_reader.h"
 #include "server/host_tables_gen.h"
@@ -105,6 +106,7 @@ class HostMemory {
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
   /// Compares bytes that were read from live memory with the twin.
   void PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox);
+  /// Pushes a patch of which more follows, and begins another.
   void SendPatch(Outbox& outbox);
   /// How many bytes from the start the GPU can read.
   uint64_t ReadableByGpu();
@@ -132,7 +134,9 @@ class HostMemory {
   bool has_tried_source_ = false;
   VkBuffer source_ = VK_NULL_HANDLE;
   uint64_t source_size_ = 0;
-  proto::Buffer patch_;
+  // Patches of one push take turns.
+  std::array<proto::PatchParts, 2> patches_;
+  size_t turn_ = 0;
 };
 
 /// The host-visible allocations of one device. Thread-safe.

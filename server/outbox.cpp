@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "proto/frame.h"
+#include "proto/records_gen.h"
 
 namespace vesper::server {
 namespace {
@@ -24,6 +25,7 @@ void Outbox::Push(uint16_t number, const void* args) { Write(number, 0, 0, args)
 void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args) {
   const proto::Record& record = *proto::CommandRecord(number);
   const std::lock_guard lock(mutex_);
+  background_.Wait();
   buffer_.Clear();
   const size_t frame = proto::BeginFrame(buffer_, proto::FrameType::kCommands);
   const size_t header = proto::BeginCommand(buffer_, number, flags, serial);
@@ -38,13 +40,37 @@ void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void*
     return;
   }
   proto::FinishFrame(buffer_, frame);
-  WriteFrame(buffer_);  // a broken connection is the reading side's to notice
+  const std::span<const std::byte> parts[] = {buffer_.Bytes()};
+  WriteFrame(parts);  // a broken connection is the reading side's to notice
   buffer_.Shrink(kKeptBytes);
+}
+
+void Outbox::PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool others_follow) {
+  const std::lock_guard lock(mutex_);
+  const auto parts = patch.Frame(known_, Unchanged, proto::command_number::vesperPushMemory,
+                                 proto::Args_vesperPushMemory{memory, 0, nullptr});
+  if (parts.empty()) {
+    connection_.Shutdown();  // a guest that goes on without these bytes would compute with others
+    return;
+  }
+  if (others_follow) {
+    background_.Begin(parts);
+  } else {
+    background_.Wait();
+    WriteFrame(parts);
+  }
+}
+
+void Outbox::FinishPatches() {
+  const std::lock_guard lock(mutex_);
+  background_.Wait();
 }
 
 bool Outbox::Send(const proto::Buffer& frame) {
   const std::lock_guard lock(mutex_);
-  return WriteFrame(frame);
+  background_.Wait();
+  const std::span<const std::byte> parts[] = {frame.Bytes()};
+  return WriteFrame(parts);
 }
 
 void Outbox::EnableCompression(uint32_t algorithms, bool always) {
@@ -52,9 +78,8 @@ void Outbox::EnableCompression(uint32_t algorithms, bool always) {
   compressor_.Enable(algorithms, always, connection_.IsLocal());
 }
 
-bool Outbox::WriteFrame(const proto::Buffer& frame) {
-  const std::span<const std::byte> whole[] = {frame.Bytes()};
-  const auto parts = compressor_.Prepare(whole);
+bool Outbox::WriteFrame(std::span<const std::span<const std::byte>> frame) {
+  const auto parts = compressor_.Prepare(frame);
   const auto begin = std::chrono::steady_clock::now();
   const bool written = connection_.Write(parts);
   compressor_.NoteWrite(parts, std::chrono::steady_clock::now() - begin);

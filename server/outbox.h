@@ -2,10 +2,14 @@
 #pragma once
 
 #include <mutex>
+#include <span>
 
 #include "proto/buffer.h"
 #include "proto/compression.h"
 #include "proto/encoder.h"
+#include "proto/object_id.h"
+#include "proto/patch_parts.h"
+#include "transport/background_writer.h"
 #include "transport/connection.h"
 
 namespace vesper::server {
@@ -14,7 +18,9 @@ namespace vesper::server {
 /// that push data and then progress rely on that order. Thread-safe.
 class Outbox {
  public:
-  explicit Outbox(transport::Connection& connection) : connection_(connection) {}
+  explicit Outbox(transport::Connection& connection)
+      : connection_(connection),
+        background_([this](proto::FrameCompressor::Parts frame) { WriteFrame(frame); }) {}
 
   /// What the guest knows; before the first reply.
   void SetKnownStructs(proto::KnownStructs known) { known_ = std::move(known); }
@@ -24,18 +30,25 @@ class Outbox {
 
   void Reply(uint16_t number, uint64_t serial, const void* args);
   void Push(uint16_t number, const void* args);
+  /// Pushes what the device wrote to `memory`, from where the patch names it. With `others_follow`
+  /// that may still be read until the next push or FinishPatches.
+  void PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool others_follow);
+  /// Waits until the patches that were pushed have been read.
+  void FinishPatches();
   /// A whole frame of the set-up.
   bool Send(const proto::Buffer& frame);
 
  private:
   void Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args);
-  bool WriteFrame(const proto::Buffer& frame);
+  /// With mutex_ held and nothing under way in the background.
+  bool WriteFrame(std::span<const std::span<const std::byte>> frame);
 
   transport::Connection& connection_;
   proto::KnownStructs known_;
   std::mutex mutex_;
   proto::Buffer buffer_;
   proto::FrameCompressor compressor_;
+  transport::BackgroundWriter background_;  // keep last: it uses what is above
 };
 
 }  // namespace vesper::server
