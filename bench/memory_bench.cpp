@@ -387,8 +387,8 @@ void MemoryBench::SparseOverLink(const std::string& name, Content content) const
   const std::span<std::byte> mapped = source.Map().first(kLinkBytes);
   uint64_t seed = 0;
   const Measured measured = Measure(effort_, [&](Repetition& repetition) {
-    ++seed;
-    ForEachPage(mapped, kLinkPages, [&](std::span<std::byte> page) { Fill(page, content, seed); });
+    ForEachPage(mapped, kLinkPages,
+                [&](std::span<std::byte> page) { Fill(page, content, ++seed); });
     work.Run();
     repetition.EndPhase("all");
   });

@@ -177,15 +177,40 @@ bool GpuReader::Read(VkBuffer source, std::span<const ByteRange> ranges,
   return true;
 }
 
-VkResult GpuReader::Copy(VkBuffer source, const std::vector<VkBufferCopy>& regions) {
-  const VkDevice device = config_.device;
+void GpuReader::Refresh() {
+  const std::lock_guard lock(mutex_);
+  if (!has_read_ || is_lost_) {
+    return;
+  }
+  has_read_ = false;
+  VkResult result = BeginCommands();
+  if (result == VK_SUCCESS) {
+    const VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr,
+                                  VK_ACCESS_HOST_WRITE_BIT, VK_ACCESS_MEMORY_READ_BIT};
+    vk_.vkCmdPipelineBarrier(commands_, VK_PIPELINE_STAGE_HOST_BIT,
+                             VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &barrier, 0, nullptr, 0,
+                             nullptr);
+    result = RunCommands();
+  }
+  if (result != VK_SUCCESS) {
+    is_lost_ = true;
+    config_.on_lost();
+  }
+}
+
+VkResult GpuReader::BeginCommands() {
   const VkCommandBufferBeginInfo begin{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, nullptr,
                                        VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, nullptr};
-  VkResult result = vk_.vkResetCommandPool(device, pool_, 0);
-  if (result != VK_SUCCESS ||
-      (result = vk_.vkBeginCommandBuffer(commands_, &begin)) != VK_SUCCESS) {
+  const VkResult result = vk_.vkResetCommandPool(config_.device, pool_, 0);
+  return result != VK_SUCCESS ? result : vk_.vkBeginCommandBuffer(commands_, &begin);
+}
+
+VkResult GpuReader::Copy(VkBuffer source, const std::vector<VkBufferCopy>& regions) {
+  VkResult result = BeginCommands();
+  if (result != VK_SUCCESS) {
     return result;
   }
+  has_read_ = true;
   VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_MEMORY_WRITE_BIT,
                           VK_ACCESS_TRANSFER_READ_BIT};
   vk_.vkCmdPipelineBarrier(commands_, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
@@ -196,7 +221,17 @@ VkResult GpuReader::Copy(VkBuffer source, const std::vector<VkBufferCopy>& regio
   barrier.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
   vk_.vkCmdPipelineBarrier(commands_, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0,
                            1, &barrier, 0, nullptr, 0, nullptr);
-  result = vk_.vkEndCommandBuffer(commands_);
+  result = RunCommands();
+  if (result == VK_SUCCESS && !staging_is_coherent_) {
+    const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, staging_memory_,
+                                    0, VK_WHOLE_SIZE};
+    result = vk_.vkInvalidateMappedMemoryRanges(config_.device, 1, &range);
+  }
+  return result;
+}
+
+VkResult GpuReader::RunCommands() {
+  VkResult result = vk_.vkEndCommandBuffer(commands_);
   if (result != VK_SUCCESS) {
     return result;
   }
@@ -231,12 +266,7 @@ VkResult GpuReader::Copy(VkBuffer source, const std::vector<VkBufferCopy>& regio
       VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &copies_};
   result = VK_TIMEOUT;
   for (int i = 0; i < kMaxWaits && result == VK_TIMEOUT; ++i) {
-    result = vk_.vkWaitSemaphores(device, &wait, kWaitSlice);
-  }
-  if (result == VK_SUCCESS && !staging_is_coherent_) {
-    const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, staging_memory_,
-                                    0, VK_WHOLE_SIZE};
-    result = vk_.vkInvalidateMappedMemoryRanges(device, 1, &range);
+    result = vk_.vkWaitSemaphores(config_.device, &wait, kWaitSlice);
   }
   return result;
 }

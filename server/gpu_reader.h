@@ -57,15 +57,25 @@ class GpuReader {
   bool Read(VkBuffer source, std::span<const ByteRange> ranges,
             const std::function<void(ByteRange piece, const std::byte* bytes)>& consume);
 
+  /// Work that was submitted before may be about to go on and to read what the host wrote since: a
+  /// semaphore or an event that the host signals releases it. What Read() has brought into the
+  /// device's caches would then be old; a submission makes the host's writes visible to the device
+  /// as a whole. Does nothing unless something was read since the last time.
+  void Refresh();
+
  private:
   bool Prepare();
   VkResult Copy(VkBuffer source, const std::vector<VkBufferCopy>& regions);
+  VkResult BeginCommands();
+  /// Submits the commands and waits until they are done.
+  VkResult RunCommands();
 
   const DeviceTable& vk_;
   const Config config_;
   std::mutex mutex_;
   bool cannot_read_ = false;
   bool is_lost_ = false;
+  bool has_read_ = false;  // since the last Refresh
   VkQueue queue_ = VK_NULL_HANDLE;
   VkCommandPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;

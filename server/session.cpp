@@ -386,6 +386,13 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         }
         return true;
       }
+      case number::vkSignalSemaphore:
+      case number::vkSetEvent:
+        if (GpuReader* reader = device.reader()) {
+          reader->Refresh();
+        }
+        host.on_device(vk, args);
+        break;
       case number::vkGetQueryPoolResults:
         return GetQueryPoolResults(device, *static_cast<proto::Args_vkGetQueryPoolResults*>(args));
       case number::vesperMapMemory:
