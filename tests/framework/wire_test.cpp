@@ -162,6 +162,15 @@ VkFence WireTest::CreateFence() {
   return fence;
 }
 
+VkSemaphore WireTest::CreateTimeline(uint64_t value) {
+  const VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr,
+                                       VK_SEMAPHORE_TYPE_TIMELINE, value};
+  const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
+  VkSemaphore semaphore = VK_NULL_HANDLE;
+  EXPECT_EQ(vk::vkCreateSemaphore(device_, &info, nullptr, &semaphore), VK_SUCCESS);
+  return semaphore;
+}
+
 VkResult WireTest::Submit(VkCommandBuffer buffer, VkFence fence) {
   VkSubmitInfo info{VK_STRUCTURE_TYPE_SUBMIT_INFO};
   info.commandBufferCount = buffer == VK_NULL_HANDLE ? 0 : 1;

@@ -61,6 +61,7 @@ class WireTest : public testing::Test {
   // A buffer with memory that the device may write, mapped.
   std::byte* MapNewMemory(VkDeviceSize size, uint32_t type, VkDeviceMemory* memory);
   VkFence CreateFence();
+  VkSemaphore CreateTimeline(uint64_t value);
   VkResult Submit(VkCommandBuffer buffer, VkFence fence);
   VkResult Wait(VkFence fence, uint64_t timeout = 5'000'000'000);
   template <typename Args>

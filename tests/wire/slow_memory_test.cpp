@@ -60,6 +60,30 @@ TEST_F(SlowMemory, IsCopiedByTheDevice) {
   EXPECT_EQ(std::memcmp(data, expected.data(), kSize), 0);
 }
 
+// What the device's caches hold of it is old once the guest has written, and work that waits for a
+// signal of the host was submitted before.
+TEST_F(SlowMemory, TheDeviceIsShownTheHostsWritesBeforeTheHostSignals) {
+  const std::byte* data = Map(4096);
+  const VkSemaphore timeline = CreateTimeline(0);
+  const VkSemaphoreSignalInfo first{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, timeline, 1};
+  const VkSemaphoreSignalInfo second{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, timeline, 2};
+  RunWithoutCpu([&] { mock_.Memory(0)[1] = std::byte{1}; });
+  ASSERT_EQ(data[1], std::byte{1});
+  Sync();
+  Calls();
+  ASSERT_EQ(vk::vkSignalSemaphore(device_, &first), VK_SUCCESS);
+  ASSERT_EQ(vk::vkSignalSemaphore(device_, &second), VK_SUCCESS);
+  Sync();
+  std::vector<std::string> calls = Calls();
+  std::erase_if(calls, [](const std::string& call) {
+    return call != "vkQueueSubmit" && call != "vkSignalSemaphore";
+  });
+  EXPECT_THAT(calls,
+              testing::ElementsAre("vkQueueSubmit", "vkSignalSemaphore", "vkSignalSemaphore"))
+      << "once for what was read";
+  vk::vkDestroySemaphore(device_, timeline, nullptr);
+}
+
 TEST_F(SlowMemory, NoByteOfEitherWriterIsLost) {
   constexpr size_t kSize = 8192;
   std::byte* data = Map(kSize);

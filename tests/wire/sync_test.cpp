@@ -14,14 +14,6 @@ using testing::IsEmpty;
 class Sync : public WireTest {
  protected:
   void SetUp() override { Open(); }
-  VkSemaphore CreateTimeline(uint64_t value) {
-    const VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr,
-                                         VK_SEMAPHORE_TYPE_TIMELINE, value};
-    const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
-    VkSemaphore semaphore = VK_NULL_HANDLE;
-    EXPECT_EQ(vk::vkCreateSemaphore(device_, &info, nullptr, &semaphore), VK_SUCCESS);
-    return semaphore;
-  }
   uint64_t Value(VkSemaphore semaphore) {
     uint64_t value = 0;
     EXPECT_EQ(vk::vkGetSemaphoreCounterValue(device_, semaphore, &value), VK_SUCCESS);
