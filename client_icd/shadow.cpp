@@ -248,8 +248,10 @@ void Shadow::CollectPages(ShadowSender& sender, size_t index, uint64_t pages) {
     }
     if (block.has_twin) {
       Compare(sender, begin, end);
-    } else if (block.was_sent || !IsZero(live_ + begin, end - begin)) {
+    } else if (!IsZero(live_ + begin, end - begin)) {
       sender.Whole(begin, {live_ + begin, end - begin});
+    } else if (block.was_sent) {
+      sender.Zeros(begin, end - begin);
     }
   }
   block.was_sent = true;

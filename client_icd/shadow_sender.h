@@ -46,6 +46,11 @@ class ShadowSender {
     parts().AddSpan(offset, bytes);
     Breathe();
   }
+  /// Bytes that have become zeros.
+  void Zeros(uint64_t offset, uint64_t size) {
+    parts().AddZeros(offset, size);
+    Breathe();
+  }
   /// For entries of a patch, as many as there is Room() for.
   proto::Buffer& entries() { return parts().entries(); }
   /// The same; what is named there in place of being copied must stay as it is until the end.

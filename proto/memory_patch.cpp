@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t kLine = 64;
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kLineEntry = uint64_t{1} << 63;
+constexpr uint64_t kZerosEntry = uint64_t{1} << 62;
 
 /// Runs of this many bytes are cheaper to name than to copy.
 constexpr size_t kMinNamed = 1024;
@@ -65,7 +66,11 @@ uint64_t DifferenceMask(const std::byte* a, const std::byte* b, size_t bytes) {
   return mask;
 }
 
-/// Writes entries; spans that follow each other become one.
+bool IsZero(const std::byte* bytes, size_t count) {
+  return bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
+/// Writes entries; spans, and zeros, that follow each other become one.
 class PatchWriter {
  public:
   explicit PatchWriter(Buffer& patch) : patch_(&patch) {}
@@ -75,6 +80,11 @@ class PatchWriter {
 
   /// `bytes` lie in the twin.
   void Span(uint64_t offset, const std::byte* bytes, size_t count) {
+    if (count >= kLine && IsZero(bytes, count)) {
+      Zeros(offset, count);
+      return;
+    }
+    zeros_header_ = SIZE_MAX;
     if (parts_ != nullptr && count >= kMinNamed) {
       parts_->AddSpan(offset, {bytes, count});
       span_header_ = SIZE_MAX;
@@ -96,6 +106,7 @@ class PatchWriter {
   void Line(uint64_t offset, const std::byte* bytes, uint64_t mask) {
     Buffer& patch = Entries();
     span_header_ = SIZE_MAX;
+    zeros_header_ = SIZE_MAX;
     patch.PutValue(offset | kLineEntry);
     patch.PutValue(mask);
     std::byte packed[kLine];
@@ -107,6 +118,21 @@ class PatchWriter {
   }
 
  private:
+  void Zeros(uint64_t offset, uint64_t count) {
+    span_header_ = SIZE_MAX;
+    if (parts_ != nullptr) {
+      parts_->AddZeros(offset, count);
+    } else if (zeros_header_ != SIZE_MAX && offset == zeros_end_) {
+      zeros_end_ += count;
+      patch_->Patch(zeros_header_ + 8, zeros_end_ - zeros_begin_);
+    } else {
+      zeros_header_ = patch_->size();
+      zeros_begin_ = offset;
+      zeros_end_ = offset + count;
+      PutZerosEntry(offset, count, *patch_);
+    }
+  }
+
   Buffer& Entries() { return parts_ != nullptr ? parts_->entries() : *patch_; }
 
   Buffer* patch_ = nullptr;
@@ -114,6 +140,9 @@ class PatchWriter {
   size_t span_header_ = SIZE_MAX;
   uint64_t span_begin_ = 0;
   uint64_t span_end_ = 0;
+  size_t zeros_header_ = SIZE_MAX;
+  uint64_t zeros_begin_ = 0;
+  uint64_t zeros_end_ = 0;
 };
 
 /// Compares what was read of a block with the twin, line by line. Lines that have changed as a
@@ -182,17 +211,28 @@ uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint
   return Compare(live, twin, offset, size, max_bytes, PatchWriter(patch));
 }
 
+void PutZerosEntry(uint64_t offset, uint64_t count, Buffer& patch) {
+  patch.PutValue(offset | kZerosEntry);
+  patch.PutValue(count);
+}
+
 bool PatchFits(std::span<const std::byte> patch, uint64_t size) {
   Reader reader(patch);
+  constexpr uint64_t kBoth = kLineEntry | kZerosEntry;
   while (!reader.AtEnd() && !reader.Failed()) {
     const uint64_t where = reader.Value<uint64_t>();
     const uint64_t what = reader.Value<uint64_t>();
-    const uint64_t offset = where & ~kLineEntry;
+    if ((where & kBoth) == kBoth) {
+      return false;
+    }
+    const uint64_t offset = where & ~(kLineEntry | kZerosEntry);
     uint64_t extent = what;
     uint64_t bytes = what;
     if ((where & kLineEntry) != 0) {
       extent = what == 0 ? 0 : 64 - std::countl_zero(what);
       bytes = std::popcount(what);
+    } else if ((where & kZerosEntry) != 0) {
+      bytes = 0;
     }
     if (offset > size || extent > size - offset) {
       return false;
@@ -203,17 +243,24 @@ bool PatchFits(std::span<const std::byte> patch, uint64_t size) {
 }
 
 uint64_t PatchEntry::end() const {
-  return offset + (mask == 0 ? bytes.size() : 64 - static_cast<uint64_t>(std::countl_zero(mask)));
+  return offset +
+         (mask == 0 ? zeros + bytes.size() : 64 - static_cast<uint64_t>(std::countl_zero(mask)));
 }
 
 std::optional<PatchEntry> PatchReader::Next() {
   while (!reader_.AtEnd() && !reader_.Failed()) {
     const uint64_t where = reader_.Value<uint64_t>();
     const uint64_t what = reader_.Value<uint64_t>();
-    const bool is_line = (where & kLineEntry) != 0;
-    const PatchEntry entry{where & ~kLineEntry, is_line ? what : 0,
-                           reader_.Take(is_line ? std::popcount(what) : what)};
-    if (!entry.bytes.empty()) {
+    PatchEntry entry{where & ~(kLineEntry | kZerosEntry), 0, 0, {}};
+    if ((where & kLineEntry) != 0) {
+      entry.mask = what;
+      entry.bytes = reader_.Take(std::popcount(what));
+    } else if ((where & kZerosEntry) != 0) {
+      entry.zeros = what;
+    } else {
+      entry.bytes = reader_.Take(what);
+    }
+    if (entry.zeros != 0 || !entry.bytes.empty()) {
       return entry;
     }
   }
@@ -224,7 +271,9 @@ void ApplyEntry(const PatchEntry& entry, std::byte* memory, uint64_t begin, uint
   if (entry.mask == 0) {
     const uint64_t from = std::max(begin, entry.offset);
     const uint64_t to = std::min(end, entry.end());
-    if (from < to) {
+    if (from < to && entry.zeros != 0) {
+      std::memset(memory + from, 0, to - from);
+    } else if (from < to) {
       std::memcpy(memory + from, entry.bytes.data() + (from - entry.offset), to - from);
     }
     return;

@@ -11,6 +11,7 @@
 //   span  where = offset, what = length; that many changed bytes follow.
 //   line  where = offset | 1<<63, what = mask; of the 64 bytes at offset, those whose mask bit is
 //         set have changed and follow, packed.
+//   zeros where = offset | 1<<62, what = length; that many bytes have become zeros. None follow.
 #pragma once
 
 #include <cstddef>
@@ -38,13 +39,17 @@ uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
                    size_t max_bytes, PatchParts& patch);
 
+/// Appends an entry of zeros.
+void PutZerosEntry(uint64_t offset, uint64_t count, Buffer& patch);
+
 /// True if every entry of the patch lies within `size` bytes.
 bool PatchFits(std::span<const std::byte> patch, uint64_t size);
 
-/// One entry of a patch: a span, or the bytes of a line that changed.
+/// One entry of a patch: a span, the bytes of a line that changed, or zeros.
 struct PatchEntry {
   uint64_t offset;
-  uint64_t mask;  ///< 0: all bytes from `offset` on; else which bytes of the line there
+  uint64_t mask;   ///< 0: all bytes from `offset` on; else which bytes of the line there
+  uint64_t zeros;  ///< how many zeros; then there are no bytes
   std::span<const std::byte> bytes;
 
   /// Behind the last byte that changed.

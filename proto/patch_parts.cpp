@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/patch_parts.h"
 
+#include <cstring>
+
 #include "proto/frame.h"
+#include "proto/memory_patch.h"
 
 namespace vesper::proto {
 namespace {
@@ -15,19 +18,32 @@ void PatchParts::Clear() {
   own_.Clear();
   runs_.clear();
   elsewhere_bytes_ = 0;
-  can_grow_ = false;
+  last_ = Last::kOther;
 }
 
 Buffer& PatchParts::entries() {
-  can_grow_ = false;
+  last_ = Last::kOther;
   return own_;
+}
+
+void PatchParts::AddZeros(uint64_t offset, uint64_t size) {
+  if (last_ == Last::kZeros && last_end_ == offset) {
+    const size_t count_at = own_.size() - sizeof(uint64_t);
+    uint64_t count = 0;
+    std::memcpy(&count, own_.Bytes().data() + count_at, sizeof(count));
+    own_.Patch<uint64_t>(count_at, count + size);
+  } else {
+    PutZerosEntry(offset, size, own_);
+  }
+  last_ = Last::kZeros;
+  last_end_ = offset + size;
 }
 
 void PatchParts::AddSpan(uint64_t offset, std::span<const std::byte> bytes) {
   const size_t whole = bytes.size() / kGranule * kGranule;
   if (whole != 0) {
     const std::span<const std::byte> run = bytes.first(whole);
-    if (can_grow_ && last_end_ == offset &&
+    if (last_ == Last::kRun && last_end_ == offset &&
         runs_.back().bytes.data() + runs_.back().bytes.size() == run.data()) {
       Run& last = runs_.back();
       last.bytes = {last.bytes.data(), last.bytes.size() + whole};
@@ -39,13 +55,13 @@ void PatchParts::AddSpan(uint64_t offset, std::span<const std::byte> bytes) {
     }
     elsewhere_bytes_ += whole;
     last_end_ = offset + whole;
-    can_grow_ = true;
+    last_ = Last::kRun;
   }
   if (whole != bytes.size()) {
     own_.PutValue(offset + whole);
     own_.PutValue<uint64_t>(bytes.size() - whole);
     own_.Put(bytes.data() + whole, bytes.size() - whole);
-    can_grow_ = false;
+    last_ = Last::kOther;
   }
 }
 

@@ -30,6 +30,8 @@ class PatchParts {
   /// the frame is written; if somebody writes to them meanwhile, what goes out is old or new, byte
   /// for byte. Runs that follow each other, there and here, become one.
   void AddSpan(uint64_t offset, std::span<const std::byte> bytes);
+  /// Bytes that have become zeros, and need not travel.
+  void AddZeros(uint64_t offset, uint64_t size);
   /// For entries that are made elsewhere; whole entries are appended.
   Buffer& entries();
 
@@ -59,8 +61,10 @@ class PatchParts {
   Buffer own_;
   std::vector<Run> runs_;
   size_t elsewhere_bytes_ = 0;
-  uint64_t last_end_ = 0;  // where the last run ends in the memory, if it may still grow
-  bool can_grow_ = false;
+  // The last entry, if what follows it may join it: where it ends in the memory.
+  enum class Last : uint8_t { kOther, kRun, kZeros };
+  Last last_ = Last::kOther;
+  uint64_t last_end_ = 0;
   Buffer head_;
   std::vector<std::span<const std::byte>> parts_;
 };

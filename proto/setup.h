@@ -18,7 +18,7 @@
 namespace vesper::proto {
 
 /// Changes only when set-up, frames or the encoding itself change in a way that hashes don't show.
-inline constexpr uint32_t kProtocolVersion = 2;
+inline constexpr uint32_t kProtocolVersion = 3;
 inline constexpr uint64_t kProtocolMagic = 0x0000'7265'7073'6576;  // "vesper"
 
 struct Hello {

@@ -177,6 +177,13 @@ TEST(Golden, MemoryPatch) {
   }
   EXPECT_EQ(Hex(patch.Bytes()), expected);
   EXPECT_EQ(live, twin);
+
+  std::fill_n(live.begin() + 64, 128, std::byte{0});
+  patch.Clear();
+  EXPECT_EQ(MakePatch(live.data(), twin.data(), 0, live.size(), 1u << 20, patch), live.size());
+  EXPECT_EQ(Hex(patch.Bytes()),
+            "40 00 00 00 00 00 00 40\n"
+            "80 00 00 00 00 00 00 00\n");
 }
 
 TEST(Golden, Hello) {
@@ -201,7 +208,7 @@ TEST(Golden, Hello) {
   EXPECT_EQ(Hex(buffer.Bytes()),
             "c0 00 00 00 01 00 00 00\n"
             "76 65 73 70 65 72 00 00\n"  // magic
-            "02 00 00 00 00 00 00 00\n"  // version
+            "03 00 00 00 00 00 00 00\n"  // version
             "00 10 00 00 00 00 00 00\n"
             "34 12 00 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"

@@ -39,9 +39,10 @@ void Scribble(Random& random, Side& side, const std::vector<bool>& mine, Bytes& 
   for (uint64_t run = 0; run < runs; ++run) {
     const size_t begin = random.Below(side.live.size());
     const size_t length = random.OneIn(3) ? random.Below(5000) : 1 + random.Below(20);
+    const bool clears = random.OneIn(4);
     for (size_t i = begin; i < std::min(begin + length, side.live.size()); ++i) {
       if (mine[i]) {
-        side.live[i] = expected[i] = static_cast<std::byte>(random.Next());
+        side.live[i] = expected[i] = clears ? std::byte{0} : static_cast<std::byte>(random.Next());
       }
     }
   }
@@ -117,6 +118,33 @@ TEST(MemoryPatch, StaysInsideTheRangeAsked) {
       ASSERT_EQ(side.twin[i], other.live[i]);
     }
   }
+}
+
+TEST(MemoryPatch, ZerosDoNotTravel) {
+  constexpr size_t kSize = 1u << 20;
+  Side side(kSize);
+  std::ranges::fill(side.live, std::byte{1});
+  side.Collect(0, kSize);
+  Side other = side;
+  std::ranges::fill(side.live, std::byte{0});
+  const Buffer patch = side.Collect(0, kSize);
+  EXPECT_EQ(patch.size(), 16u);
+  other.Apply(patch.Bytes());
+  EXPECT_EQ(other.live, side.live);
+  EXPECT_EQ(other.twin, side.live);
+}
+
+TEST(MemoryPatch, ZerosOutsideDoNotFit) {
+  Buffer patch;
+  PutZerosEntry(100, 28, patch);
+  EXPECT_TRUE(PatchFits(patch.Bytes(), 128));
+  EXPECT_FALSE(PatchFits(patch.Bytes(), 127));
+  patch.Clear();
+  PutZerosEntry(100, UINT64_MAX - 50, patch);
+  EXPECT_FALSE(PatchFits(patch.Bytes(), 128));
+  patch.Clear();
+  PutZerosEntry(uint64_t{1} << 63, 8, patch);
+  EXPECT_FALSE(PatchFits(patch.Bytes(), 128)) << "a line of zeros is no entry";
 }
 
 TEST(MemoryPatch, StopsWhenItIsLargeAndGoesOn) {

@@ -151,11 +151,12 @@ TEST_F(PatchPartsTest, ArrivesWhole) {
     Random random(seed);
     const Bytes live = RandomBytes(random, 32 << 10);
     Bytes twin = live;
-    Bytes expected(live.size());
+    const Bytes before(live.size(), std::byte{0x5a});
+    Bytes expected = before;
     parts_.Clear();
     for (uint64_t offset = 0; offset < live.size();) {
       const uint64_t size = std::min<uint64_t>(1 + random.Below(3000), live.size() - offset);
-      switch (random.Below(4)) {
+      switch (random.Below(5)) {
         case 0:
           parts_.AddSpan(offset, std::span(live).subspan(offset, size));
           std::memcpy(&expected[offset], &live[offset], size);
@@ -168,6 +169,10 @@ TEST_F(PatchPartsTest, ArrivesWhole) {
           MakePatch(live.data(), twin.data(), offset, size, SIZE_MAX, parts_.entries());
           break;
         case 2:
+          parts_.AddZeros(offset, size);
+          std::memset(&expected[offset], 0, size);
+          break;
+        case 3:
           // Runs that are long enough to be named, or not.
           for (uint64_t i = offset; i < offset + size; ++i) {
             if (i % 2048 < 1500) {
@@ -185,8 +190,8 @@ TEST_F(PatchPartsTest, ArrivesWhole) {
     const Bytes patch = PatchIn(Received());
     ASSERT_EQ(patch.size(), parts_.size());
     ASSERT_TRUE(PatchFits(patch, live.size()));
-    Bytes applied(live.size());
-    Bytes agreed(live.size());
+    Bytes applied = before;
+    Bytes agreed = before;
     ApplyPatch(patch, applied.data(), agreed.data());
     EXPECT_EQ(applied, expected) << "seed " << seed;
     EXPECT_EQ(agreed, expected) << "seed " << seed;
