@@ -13,7 +13,7 @@ from registry import RegistryError
 
 KINDS = ("local", "absent", "record", "post", "call")
 # What a recorded command may write. A command that no rule names may write everything.
-WRITES = ("nothing", "exact", "shaders", "everything")
+WRITES = ("nothing", "exact", "descriptors", "shaders", "everything")
 
 
 @dataclass

@@ -152,6 +152,18 @@ uint64_t HostDevice::Merge(const WriteSets& sets, WriteSet& merged) {
   return last;
 }
 
+WrittenParts HostDevice::PartsOf(const WriteSet& set, const HostMemory& memory,
+                                 uint64_t submission) {
+  const auto found = set.exact().find(&memory);
+  WrittenParts parts;
+  parts.exact = found == set.exact().end() ? nullptr : &found->second.ranges;
+  parts.by_shaders = set.shader_work();
+  parts.by_descriptors = set.shader_work() && set.unknown_descriptors();
+  parts.everything = set.everything();
+  parts.submission = submission;
+  return parts;
+}
+
 void HostDevice::Push(const WriteSets& sets, const WriteSet& also) {
   WriteSet all = also;
   uint64_t submission = Merge(sets, all);
@@ -165,20 +177,14 @@ void HostDevice::Push(const WriteSets& sets, const WriteSet& also) {
     return;
   }
   for (const std::shared_ptr<HostMemory>& memory : memories_.All()) {
-    const auto found = all.exact().find(memory.get());
-    memory->PushWritten({found == all.exact().end() ? nullptr : &found->second.ranges,
-                         all.shader_work(), all.everything(), submission},
-                        outbox_);
+    memory->PushWritten(PartsOf(all, *memory, submission), outbox_);
   }
 }
 
 VkResult HostDevice::Map(HostMemory& memory) {
   WriteSet all;
   const uint64_t submission = Merge(Unfinished(), all);
-  const auto found = all.exact().find(&memory);
-  return memory.Map({found == all.exact().end() ? nullptr : &found->second.ranges,
-                     all.shader_work(), all.everything(), submission},
-                    outbox_);
+  return memory.Map(PartsOf(all, memory, submission), outbox_);
 }
 
 }  // namespace vesper::server

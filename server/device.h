@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/object_id.h"
+#include "server/descriptors.h"
 #include "server/device_memory.h"
 #include "server/gpu_reader.h"
 #include "server/host_tables_gen.h"
@@ -72,6 +73,7 @@ class HostDevice {
 
   // Only the session's thread uses these.
   HostResources& resources() { return resources_; }
+  HostDescriptors& descriptors() { return descriptors_; }
   RecordedWrites& recorded_writes() { return recorded_writes_; }
   /// What the host itself has written to images in the command that is being executed.
   WriteSet& host_writes() { return host_writes_; }
@@ -93,6 +95,8 @@ class HostDevice {
   /// The sets as one, and the last of the submissions that do more than exact writes.
   static uint64_t Merge(const WriteSets& sets, WriteSet& merged);
   std::vector<Reached> ReachedTimelines();
+  /// What a set says of one allocation.
+  static WrittenParts PartsOf(const WriteSet& set, const HostMemory& memory, uint64_t submission);
   void Push(const WriteSets& sets, const WriteSet& also);
 
   const proto::ObjectId id_;
@@ -106,7 +110,8 @@ class HostDevice {
   const bool compares_all_memory_;
   uint64_t submissions_ = 0;
   HostResources resources_{table_, handle_};
-  RecordedWrites recorded_writes_{resources_};
+  HostDescriptors descriptors_{resources_};
+  RecordedWrites recorded_writes_{resources_, descriptors_};
   WriteSet host_writes_;
   std::unique_ptr<GpuReader> reader_;
   std::vector<CreatedQueues> created_queues_;

@@ -48,7 +48,7 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
     // What no work can have written is undefined, and may be another program's. Zeros are what the
     // guest's shadow holds.
     AddStale(InReach(unfinished));
-    const ByteRanges stale = Resolve({&stale_, stale_by_shaders_, stale_everything_});
+    const ByteRanges stale = Resolve(Stale());
     const ByteRanges untouched = ByteRanges(0, size()).Without(stale);
     for (const ByteRange& range : untouched.ranges()) {
       FillWithZeros(live_ + range.begin, range.end - range.begin, info_.is_of_cpu);
@@ -59,11 +59,10 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
     }
   }
   guest_has_it_mapped_ = true;
-  PushLocked(
-      info_.compares_all ? writable_ : Resolve({&stale_, stale_by_shaders_, stale_everything_}),
-      outbox);
+  PushLocked(info_.compares_all ? writable_ : Resolve(Stale()), outbox);
   stale_.Clear();
   stale_by_shaders_ = false;
+  stale_by_descriptors_ = false;
   stale_everything_ = false;
   return VK_SUCCESS;
 }
@@ -106,6 +105,8 @@ void HostMemory::SetWritable(uint64_t begin, uint64_t end, Writers writers) {
   writable_.Add(begin, end);
   if (writers >= Writers::kShaders) {
     writable_by_shaders_.Add(begin, end);
+  } else if (writers == Writers::kDescriptors) {
+    writable_by_descriptors_.Add(begin, end);
   }
   is_writable_by_any_ = is_writable_by_any_ || writers == Writers::kAny;
 }
@@ -113,6 +114,7 @@ void HostMemory::SetWritable(uint64_t begin, uint64_t end, Writers writers) {
 WrittenParts HostMemory::InReach(WrittenParts parts) const {
   if (parts.submission <= info_.birth && !is_writable_by_any_) {
     parts.by_shaders = false;
+    parts.by_descriptors = false;
     parts.everything = false;
   }
   return parts;
@@ -129,6 +131,9 @@ ByteRanges HostMemory::Resolve(const WrittenParts& parts) const {
   if (parts.by_shaders) {
     ranges.Add(writable_by_shaders_);
   }
+  if (parts.by_descriptors) {
+    ranges.Add(writable_by_descriptors_);
+  }
   return ranges;
 }
 
@@ -138,7 +143,17 @@ void HostMemory::AddStale(const WrittenParts& parts) {
     stale_.Coarsen(kMaxStaleRanges);
   }
   stale_by_shaders_ = stale_by_shaders_ || parts.by_shaders;
+  stale_by_descriptors_ = stale_by_descriptors_ || parts.by_descriptors;
   stale_everything_ = stale_everything_ || parts.everything;
+}
+
+WrittenParts HostMemory::Stale() const {
+  WrittenParts parts;
+  parts.exact = &stale_;
+  parts.by_shaders = stale_by_shaders_;
+  parts.by_descriptors = stale_by_descriptors_;
+  parts.everything = stale_everything_;
+  return parts;
 }
 
 void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {

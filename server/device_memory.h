@@ -40,20 +40,22 @@ namespace vesper::server {
 /// Who of the device's can write a range of memory; each includes those before it.
 enum class Writers {
   kNone,
-  kTransfers,  ///< commands that name what they write
-  kShaders,    ///< whatever runs on the device
-  kAny,        ///< and work that was submitted before the memory was there: by address
+  kTransfers,    ///< commands that name what they write
+  kDescriptors,  ///< and shaders to which a descriptor names it
+  kShaders,      ///< and shaders without one: whatever runs on the device
+  kAny,          ///< and work that was submitted before the memory was there: by address
 };
 
 /// Which parts of one allocation may have been written.
 struct WrittenParts {
   const ByteRanges* exact = nullptr;  ///< null: none
-  bool by_shaders = false;            ///< and all that shaders can write
+  bool by_shaders = false;            ///< and what shaders can write without a descriptor
   bool everything = false;            ///< all that can be written
-  /// The last submission that did the latter two: memory that is younger is out of its reach.
+  /// The last submission that did more than the former: memory that is younger is out of its reach.
   uint64_t submission = UINT64_MAX;
+  bool by_descriptors = false;  ///< and what shaders can write with a descriptor
 
-  bool IsEmpty() const { return exact == nullptr && !by_shaders && !everything; }
+  bool IsEmpty() const { return exact == nullptr && !by_shaders && !by_descriptors && !everything; }
 };
 
 /// One host-visible allocation. Its mutex orders the guest's writes against comparisons.
@@ -103,6 +105,7 @@ class HostMemory {
   WrittenParts InReach(WrittenParts parts) const;
   ByteRanges Resolve(const WrittenParts& parts) const;
   void AddStale(const WrittenParts& parts);
+  WrittenParts Stale() const;
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
   /// Compares bytes that were read from live memory with the twin.
   void PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox);
@@ -122,11 +125,13 @@ class HostMemory {
   bool is_retired_ = false;
   bool guest_has_it_mapped_ = false;
   ByteRanges writable_;
+  ByteRanges writable_by_descriptors_;  // and in no other way by shaders
   ByteRanges writable_by_shaders_;
   bool is_writable_by_any_ = false;
   // Stale parts.
   ByteRanges stale_;
   bool stale_by_shaders_ = false;
+  bool stale_by_descriptors_ = false;
   bool stale_everything_ = false;
   // Blocks to which the guest wrote outside of writable ranges.
   std::vector<bool> guest_blocks_;

@@ -15,9 +15,10 @@ using InvokeOnDevice = bool (*)(const DeviceTable& table, void* args);
 /// What a recorded command may write (policy.toml, [[writes]]).
 enum class Writes : uint8_t {
   kNothing,
-  kExact,       // what its arguments name; recorded_writes.cpp knows
-  kShaders,     // whatever shaders can write
-  kEverything,  // whatever the device can write
+  kExact,        // what its arguments name; recorded_writes.cpp knows
+  kDescriptors,  // nothing; but it says through which descriptors shaders do
+  kShaders,      // whatever shaders can write
+  kEverything,   // whatever the device can write
 };
 
 struct HostCommand {

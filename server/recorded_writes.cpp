@@ -5,6 +5,7 @@
 
 #include "proto/image_copy.h"
 #include "proto/records_gen.h"
+#include "server/descriptors.h"
 #include "server/resources.h"
 
 namespace vesper::server {
@@ -13,6 +14,10 @@ namespace {
 namespace number = proto::command_number;
 
 constexpr uint64_t kToTheEnd = VK_WHOLE_SIZE;
+/// A command buffer that binds more descriptor sets, or whose sets lead to more ranges, has
+/// descriptors that are not known: to follow them would cost more than it saves.
+constexpr size_t kMaxBoundSets = 4096;
+constexpr size_t kMaxBoundRanges = 8192;
 
 /// An array inside a guest's struct: a count may come with a null pointer.
 template <typename T>
@@ -90,7 +95,9 @@ const Args& As(const void* args) {
 }  // namespace
 
 void RecordedWrites::Begin(VkCommandBuffer buffer) {
-  recordings_[buffer] = {std::make_shared<WriteSet>(), false};
+  Recording recording;
+  recording.set = std::make_shared<WriteSet>();
+  recordings_[buffer] = std::move(recording);
 }
 
 void RecordedWrites::Forget(VkCommandBuffer buffer) { recordings_.erase(buffer); }
@@ -100,11 +107,35 @@ std::shared_ptr<const WriteSet> RecordedWrites::Submitted(VkCommandBuffer buffer
   if (found == recordings_.end() || found->second.set->IsEmpty()) {
     return nullptr;
   }
-  found->second.is_shared = true;
-  return found->second.set;
+  Recording& recording = found->second;
+  recording.is_shared = true;
+  const WriteSet& set = *recording.set;
+  if (!set.shader_work() || set.unknown_descriptors() || recording.bound.empty()) {
+    return recording.set;
+  }
+  if (recording.resolved == nullptr || recording.resolved_version != descriptors_.version()) {
+    recording.resolved = Resolve(recording);
+    recording.resolved_version = descriptors_.version();
+  }
+  return recording.resolved;
 }
 
-WriteSet& RecordedWrites::SetOf(VkCommandBuffer buffer) {
+std::shared_ptr<const WriteSet> RecordedWrites::Resolve(const Recording& recording) const {
+  auto resolved = std::make_shared<WriteSet>(*recording.set);
+  size_t ranges = 0;
+  for (const std::shared_ptr<HostSet>& set : recording.bound) {
+    const WriteSet& writes = descriptors_.WritesOf(*set);
+    ranges += writes.CountRanges();
+    if (ranges > kMaxBoundRanges) {
+      resolved->AddUnknownDescriptors();
+      break;
+    }
+    resolved->Add(writes);
+  }
+  return resolved;
+}
+
+RecordedWrites::Recording& RecordedWrites::ToRecord(VkCommandBuffer buffer) {
   Recording& recording = recordings_[buffer];
   if (recording.set == nullptr) {
     recording.set = std::make_shared<WriteSet>();
@@ -113,29 +144,33 @@ WriteSet& RecordedWrites::SetOf(VkCommandBuffer buffer) {
     recording.set = std::make_shared<WriteSet>(*recording.set);
   }
   recording.is_shared = false;
-  return *recording.set;
+  recording.resolved = nullptr;
+  return recording;
 }
 
 void RecordedWrites::Note(uint16_t command, Writes writes, const void* args) {
   // The command buffer is every recorded command's first argument.
-  WriteSet& set = SetOf(As<VkCommandBuffer>(args));
+  Recording& recording = ToRecord(As<VkCommandBuffer>(args));
   switch (writes) {
     case Writes::kNothing:
       break;
     case Writes::kExact:
-      NoteExact(command, args, set);
+      NoteExact(command, args, recording);
+      break;
+    case Writes::kDescriptors:
+      NoteDescriptors(command, args, recording);
       break;
     case Writes::kShaders:
-      set.AddShaderWork();
+      recording.set->AddShaderWork();
       break;
     case Writes::kEverything:
-      set.AddEverything();
+      recording.set->AddEverything();
       break;
   }
 }
 
-void RecordedWrites::NoteExact(uint16_t command, const void* args, WriteSet& set) {
-  Noter note(resources_, set);
+void RecordedWrites::NoteExact(uint16_t command, const void* args, Recording& recording) {
+  Noter note(resources_, *recording.set);
   switch (command) {
     case number::vkCmdCopyBuffer: {
       const auto& a = As<proto::Args_vkCmdCopyBuffer>(args);
@@ -240,22 +275,79 @@ void RecordedWrites::NoteExact(uint16_t command, const void* args, WriteSet& set
       break;
     }
     case number::vkCmdExecuteCommands:
-      NoteSecondaries(args, set);
+      NoteSecondaries(args, recording);
       break;
     default:
-      set.AddEverything();  // policy.toml promises something that is not here
+      recording.set->AddEverything();  // policy.toml promises something that is not here
       break;
   }
 }
 
-void RecordedWrites::NoteSecondaries(const void* args, WriteSet& set) {
+void RecordedWrites::NoteDescriptors(uint16_t command, const void* args, Recording& recording) {
+  switch (command) {
+    case number::vkCmdBindDescriptorSets: {
+      const auto& a = As<proto::Args_vkCmdBindDescriptorSets>(args);
+      NoteBound(a.pDescriptorSets, a.descriptorSetCount, recording);
+      break;
+    }
+    case number::vkCmdBindDescriptorSets2: {
+      const auto& info = *As<proto::Args_vkCmdBindDescriptorSets2>(args).pBindDescriptorSetsInfo;
+      NoteBound(info.pDescriptorSets, info.descriptorSetCount, recording);
+      break;
+    }
+    case number::vkCmdPushDescriptorSet: {
+      const auto& a = As<proto::Args_vkCmdPushDescriptorSet>(args);
+      NotePushed(a.pDescriptorWrites, a.descriptorWriteCount, *recording.set);
+      break;
+    }
+    case number::vkCmdPushDescriptorSet2: {
+      const auto& info = *As<proto::Args_vkCmdPushDescriptorSet2>(args).pPushDescriptorSetInfo;
+      NotePushed(info.pDescriptorWrites, info.descriptorWriteCount, *recording.set);
+      break;
+    }
+    default:
+      recording.set->AddUnknownDescriptors();  // they lie in memory
+      break;
+  }
+}
+
+void RecordedWrites::NoteBound(const VkDescriptorSet* sets, uint32_t count, Recording& recording) {
+  for (const VkDescriptorSet handle : Array(sets, count)) {
+    if (handle == VK_NULL_HANDLE) {
+      continue;
+    }
+    std::shared_ptr<HostSet> set = descriptors_.Find(handle);
+    if (set == nullptr || recording.bound.size() >= kMaxBoundSets) {
+      recording.set->AddUnknownDescriptors();
+    } else {
+      recording.bound.insert(std::move(set));
+    }
+  }
+}
+
+void RecordedWrites::NotePushed(const VkWriteDescriptorSet* writes, uint32_t count, WriteSet& set) {
+  for (const VkWriteDescriptorSet& write : Array(writes, count)) {
+    descriptors_.AddPushed(write, set);
+  }
+}
+
+void RecordedWrites::NoteSecondaries(const void* args, Recording& recording) {
   const auto& a = As<proto::Args_vkCmdExecuteCommands>(args);
   for (const VkCommandBuffer secondary : Array(a.pCommandBuffers, a.commandBufferCount)) {
     const auto found = recordings_.find(secondary);
     if (found == recordings_.end()) {
-      set.AddEverything();
-    } else if (found->second.set.get() != &set) {
-      set.Add(*found->second.set);
+      recording.set->AddEverything();
+      continue;
+    }
+    const Recording& other = found->second;
+    if (&other == &recording) {
+      continue;
+    }
+    recording.set->Add(*other.set);
+    if (recording.bound.size() + other.bound.size() > kMaxBoundSets) {
+      recording.set->AddUnknownDescriptors();
+    } else {
+      recording.bound.insert(other.bound.begin(), other.bound.end());
     }
   }
 }

@@ -10,18 +10,22 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "server/invoke.h"
 #include "server/write_set.h"
 
 namespace vesper::server {
 
+class HostDescriptors;
 class HostResources;
+struct HostSet;
 
 /// The write sets of a device's command buffers. Not thread-safe: the session's thread only.
 class RecordedWrites {
  public:
-  explicit RecordedWrites(const HostResources& resources) : resources_(resources) {}
+  RecordedWrites(const HostResources& resources, const HostDescriptors& descriptors)
+      : resources_(resources), descriptors_(descriptors) {}
 
   /// Recording begins: nothing is written yet.
   void Begin(VkCommandBuffer buffer);
@@ -29,21 +33,30 @@ class RecordedWrites {
   void Forget(VkCommandBuffer buffer);
   /// A command of a class that may write was recorded. `args` is its Args struct.
   void Note(uint16_t command, Writes writes, const void* args);
-  /// What the command buffer may write when it runs; null for nothing. The set doesn't change any
-  /// more, whatever becomes of the command buffer.
+  /// What the command buffer may write when it runs, with descriptors as they are now; null for
+  /// nothing. The set doesn't change any more, whatever becomes of the command buffer.
   std::shared_ptr<const WriteSet> Submitted(VkCommandBuffer buffer);
 
  private:
   struct Recording {
-    std::shared_ptr<WriteSet> set;
-    bool is_shared = false;  // other threads look at it
+    std::shared_ptr<WriteSet> set;  // without what the bound descriptor sets lead to
+    bool is_shared = false;         // other threads look at it
+    std::unordered_set<std::shared_ptr<HostSet>> bound;
+    // With what they lead to, at a version of the device's descriptors.
+    std::shared_ptr<const WriteSet> resolved;
+    uint64_t resolved_version = 0;
   };
 
-  WriteSet& SetOf(VkCommandBuffer buffer);
-  void NoteExact(uint16_t command, const void* args, WriteSet& set);
-  void NoteSecondaries(const void* args, WriteSet& set);
+  Recording& ToRecord(VkCommandBuffer buffer);
+  void NoteExact(uint16_t command, const void* args, Recording& recording);
+  void NoteDescriptors(uint16_t command, const void* args, Recording& recording);
+  void NoteBound(const VkDescriptorSet* sets, uint32_t count, Recording& recording);
+  void NotePushed(const VkWriteDescriptorSet* writes, uint32_t count, WriteSet& set);
+  void NoteSecondaries(const void* args, Recording& recording);
+  std::shared_ptr<const WriteSet> Resolve(const Recording& recording) const;
 
   const HostResources& resources_;
+  const HostDescriptors& descriptors_;
   std::unordered_map<VkCommandBuffer, Recording> recordings_;
 };
 

@@ -17,6 +17,10 @@ constexpr VkBufferUsageFlags2 kReadOnlyUses =
 /// commands only, of which everything is expected.
 constexpr VkBufferUsageFlags2 kTransferUses =
     kReadOnlyUses | VK_BUFFER_USAGE_2_TRANSFER_DST_BIT | VK_BUFFER_USAGE_2_INDIRECT_BUFFER_BIT;
+/// Shaders write such a buffer through a descriptor, if at all.
+constexpr VkBufferUsageFlags2 kDescriptorUses = kTransferUses |
+                                                VK_BUFFER_USAGE_2_STORAGE_BUFFER_BIT |
+                                                VK_BUFFER_USAGE_2_STORAGE_TEXEL_BUFFER_BIT;
 /// Transfers and changes of layout write such an image, and nothing else does.
 constexpr VkImageUsageFlags kTransferImageUses =
     VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT | VK_IMAGE_USAGE_SAMPLED_BIT |
@@ -31,6 +35,7 @@ constexpr uint64_t kMaxQueryBytes = 256;
 Writers WritersOfBuffer(VkBufferUsageFlags2 usage) {
   return (usage & ~kReadOnlyUses) == 0                                ? Writers::kNone
          : (usage & ~kTransferUses) == 0                              ? Writers::kTransfers
+         : (usage & ~kDescriptorUses) == 0                            ? Writers::kDescriptors
          : (usage & VK_BUFFER_USAGE_2_SHADER_DEVICE_ADDRESS_BIT) != 0 ? Writers::kAny
                                                                       : Writers::kShaders;
 }
@@ -78,7 +83,7 @@ uint64_t HostResources::MaxQueryBytes(VkQueryPool pool) const {
 }
 
 Writers HostResources::WithDescriptorsInMemory(Writers writers) const {
-  return writers == Writers::kShaders && has_descriptor_buffers_ ? Writers::kAny : writers;
+  return writers >= Writers::kDescriptors && has_descriptor_buffers_ ? Writers::kAny : writers;
 }
 
 void HostResources::Bind(VkBuffer buffer, std::shared_ptr<HostMemory> memory, uint64_t offset) {

@@ -418,12 +418,6 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         ForgetChildren(static_cast<const PoolArguments*>(args)->pool);
         host.on_device(vk, args);
         break;
-      case number::vkAllocateDescriptorSets: {
-        auto& a = *static_cast<proto::Args_vkAllocateDescriptorSets*>(args);
-        host.on_device(vk, args);
-        NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->descriptorPool), a.ret);
-        break;
-      }
       case number::vkAllocateCommandBuffers: {
         auto& a = *static_cast<proto::Args_vkAllocateCommandBuffers*>(args);
         host.on_device(vk, args);
@@ -486,6 +480,7 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
           device.recorded_writes().Note(command, host.writes, args);
         }
         host.on_device(vk, args);
+        NoteDescriptors(device, command, args);
         break;
     }
   }

@@ -99,6 +99,8 @@ class Session {
   /// Sets and command buffers die with their pool, or when it is reset.
   void NoteChildren(uint64_t pool, VkResult result);
   void ForgetChildren(uint64_t pool);
+  /// Remembers what a command that was executed says of descriptors; most say nothing.
+  void NoteDescriptors(HostDevice& device, uint16_t command, const void* args);
 
   const PFN_vkGetInstanceProcAddr get_;
   const std::string device_selector_;

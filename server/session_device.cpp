@@ -179,10 +179,14 @@ void Session::ForgetChildren(uint64_t pool) {
   const auto found = pool_children_.find(pool);
   if (found != pool_children_.end()) {
     for (const proto::ObjectId id : found->second) {
-      if (HostDevice* device = objects_.DeviceOf(id);
-          device != nullptr &&
-          proto::ObjectTypeByte(id) == static_cast<uint8_t>(proto::HandleType::kCommandBuffer)) {
-        device->recorded_writes().Forget(reinterpret_cast<VkCommandBuffer>(objects_.Handle(id)));
+      if (HostDevice* device = objects_.DeviceOf(id)) {
+        const uint64_t handle = objects_.Handle(id);
+        const auto type = static_cast<proto::HandleType>(proto::ObjectTypeByte(id));
+        if (type == proto::HandleType::kCommandBuffer) {
+          device->recorded_writes().Forget(reinterpret_cast<VkCommandBuffer>(handle));
+        } else if (type == proto::HandleType::kDescriptorSet) {
+          device->descriptors().Remove(reinterpret_cast<VkDescriptorSet>(handle));
+        }
       }
       objects_.Remove(id);
     }

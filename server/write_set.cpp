@@ -28,12 +28,24 @@ void WriteSet::AddRange(const std::shared_ptr<HostMemory>& memory, uint64_t begi
 void WriteSet::AddBuffer(const BufferInfo* buffer, uint64_t offset, uint64_t size) {
   if (buffer == nullptr || !buffer->is_bound || buffer->is_sparse) {
     AddEverything();
-    return;
+  } else {
+    AddBound(*buffer, offset, size);
   }
-  if (buffer->place.memory != nullptr) {
-    const uint64_t begin = buffer->place.begin + std::min(offset, buffer->size);
-    const uint64_t end = begin + std::min(size, buffer->size - std::min(offset, buffer->size));
-    AddRange(buffer->place.memory, begin, end);
+}
+
+void WriteSet::AddDescriptor(const BufferInfo* buffer, uint64_t offset, uint64_t size) {
+  if (buffer != nullptr && (!buffer->is_bound || buffer->is_sparse)) {
+    AddUnknownDescriptors();
+  } else if (buffer != nullptr) {
+    AddBound(*buffer, offset, size);
+  }
+}
+
+void WriteSet::AddBound(const BufferInfo& buffer, uint64_t offset, uint64_t size) {
+  if (buffer.place.memory != nullptr) {
+    const uint64_t begin = buffer.place.begin + std::min(offset, buffer.size);
+    const uint64_t end = begin + std::min(size, buffer.size - std::min(offset, buffer.size));
+    AddRange(buffer.place.memory, begin, end);
   }
 }
 
@@ -47,8 +59,17 @@ void WriteSet::AddImage(const ImageInfo* image) {
   }
 }
 
+size_t WriteSet::CountRanges() const {
+  size_t count = 0;
+  for (const auto& [memory, entry] : exact_) {
+    count += entry.ranges.ranges().size();
+  }
+  return count;
+}
+
 void WriteSet::Add(const WriteSet& other) {
   shader_work_ = shader_work_ || other.shader_work_;
+  unknown_descriptors_ = unknown_descriptors_ || other.unknown_descriptors_;
   everything_ = everything_ || other.everything_;
   for (const auto& [memory, theirs] : other.exact_) {
     Entry& ours = exact_[memory];

@@ -2,10 +2,12 @@
 //
 // What a command buffer, a batch or several batches may write to memory that the guest can map.
 //
-// A transfer says which bytes it writes, so they are noted as ranges. What a shader writes nobody
-// can tell from the command, so a draw or a dispatch is only noted as such: *shader work* may write
-// every range to which a resource is bound that shaders may write. And what is not known at all may
-// write everything that any work of the device may write.
+// A transfer says which bytes it writes, so they are noted as ranges, and so are the buffers that
+// descriptors lead to. What else a shader writes nobody can tell from the command, so a draw or a
+// dispatch is noted as *shader work*: it may write every range to which something is bound that
+// shaders get at without a descriptor. With *unknown descriptors* it may also write what they get
+// at with one. And what is not known at all may write everything that any work of the device may
+// write.
 //
 // A set may be too large, never too small. The ranges decide what is compared when the work is
 // done, and comparing carries only bytes that really changed.
@@ -42,17 +44,27 @@ class WriteSet {
   void AddBuffer(const BufferInfo* buffer, uint64_t offset, uint64_t size);
   /// All of an image, likewise.
   void AddImage(const ImageInfo* image);
+  /// Part of a buffer that a descriptor names; of one that is sparse or not bound: unknown. None:
+  /// it is destroyed, so shaders don't use the descriptor.
+  void AddDescriptor(const BufferInfo* buffer, uint64_t offset, uint64_t size);
   void AddShaderWork() { shader_work_ = true; }
+  /// Shader work, if there is any, has descriptors that are not known.
+  void AddUnknownDescriptors() { unknown_descriptors_ = true; }
   void AddEverything() { everything_ = true; }
   void Add(const WriteSet& other);
 
   bool IsEmpty() const { return !shader_work_ && !everything_ && exact_.empty(); }
   bool shader_work() const { return shader_work_; }
+  bool unknown_descriptors() const { return unknown_descriptors_; }
   bool everything() const { return everything_; }
   const std::unordered_map<const HostMemory*, Entry>& exact() const { return exact_; }
+  size_t CountRanges() const;
 
  private:
+  void AddBound(const BufferInfo& buffer, uint64_t offset, uint64_t size);
+
   bool shader_work_ = false;
+  bool unknown_descriptors_ = false;
   bool everything_ = false;
   std::unordered_map<const HostMemory*, Entry> exact_;
 };

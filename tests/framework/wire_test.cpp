@@ -148,7 +148,7 @@ VkDeviceMemory WireTest::Allocate(VkDeviceSize size, uint32_t type) {
 
 std::byte* WireTest::MapNewMemory(VkDeviceSize size, uint32_t type, VkDeviceMemory* memory) {
   *memory = Allocate(size, type);
-  const VkBuffer buffer = Keep(CreateBuffer(size, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
+  const VkBuffer buffer = Keep(CreateBuffer(size, kShaderTarget));
   EXPECT_EQ(vk::vkBindBufferMemory(device_, buffer, *memory, 0), VK_SUCCESS);
   void* data = nullptr;
   EXPECT_EQ(vk::vkMapMemory(device_, *memory, 0, VK_WHOLE_SIZE, 0, &data), VK_SUCCESS);

@@ -28,6 +28,10 @@ namespace vesper::tests {
 namespace vk = client::entry;
 namespace number = proto::command_number;
 
+// The use of a buffer that shaders may write without a descriptor.
+inline constexpr VkBufferUsageFlags kShaderTarget =
+    VK_BUFFER_USAGE_TRANSFORM_FEEDBACK_BUFFER_BIT_EXT;
+
 class WireTest : public testing::Test {
  protected:
   // Destroys what is left, and expects that the host had nothing to say against this guest.
@@ -51,14 +55,15 @@ class WireTest : public testing::Test {
 
   VkCommandBuffer AllocateCommandBuffer();
   VkCommandBuffer Begin();
-  // A recorded command buffer with one dispatch: work that may write whatever shaders can write.
+  // A recorded command buffer with one dispatch: work that may write whatever shaders can write
+  // without a descriptor.
   VkCommandBuffer ShaderWork();
   VkBuffer CreateBuffer(VkDeviceSize size, VkBufferUsageFlags usage);
   // Destroys it at the end, before the device. Any thread.
   VkBuffer Keep(VkBuffer buffer);
   VkImage Keep(VkImage image);
   VkDeviceMemory Allocate(VkDeviceSize size, uint32_t type);
-  // A buffer with memory that the device may write, mapped.
+  // A buffer with memory that such work may write, mapped.
   std::byte* MapNewMemory(VkDeviceSize size, uint32_t type, VkDeviceMemory* memory);
   VkFence CreateFence();
   VkSemaphore CreateTimeline(uint64_t value);

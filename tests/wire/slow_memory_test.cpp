@@ -119,7 +119,7 @@ TEST_F(SlowMemory, WhatBecomesWritableLaterNeedsNoReading) {
   ASSERT_EQ(Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), VK_SUCCESS);
   Sync();
   mock_.ForbidCpu(0, true);
-  const VkBuffer buffer = Keep(CreateBuffer(32u << 10, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
+  const VkBuffer buffer = Keep(CreateBuffer(32u << 10, kShaderTarget));
   ASSERT_EQ(vk::vkBindBufferMemory(device_, buffer, memory_, 1024), VK_SUCCESS);
   Sync();
   mock_.ForbidCpu(0, false);
@@ -150,7 +150,7 @@ TEST_F(SlowMemory, OddSizesAreReadToTheLastByte) {
 }
 
 TEST_F(SlowMemory, DedicationsThatAreNotNeededAreDropped) {
-  const VkBuffer buffer = Keep(CreateBuffer(4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
+  const VkBuffer buffer = Keep(CreateBuffer(4096, kShaderTarget));
   const VkMemoryDedicatedAllocateInfo dedicated{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO,
                                                 nullptr, VK_NULL_HANDLE, buffer};
   const VkMemoryAllocateFlagsInfo flags{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, &dedicated,

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/descriptors.h"
+
+#include <algorithm>
+
+#include "server/resources.h"
+
+namespace vesper::server {
+
+void HostDescriptors::Add(VkDescriptorSetLayout layout,
+                          const VkDescriptorSetLayoutCreateInfo& info) {
+  layouts_[layout] = std::make_shared<tracking::SetLayout>(info);
+}
+
+void HostDescriptors::Add(VkBufferView view, const VkBufferViewCreateInfo& info) {
+  views_[view] = {info.buffer, info.offset, info.range};
+}
+
+void HostDescriptors::Add(VkDescriptorSet set, VkDescriptorSetLayout layout) {
+  const auto found = layouts_.find(layout);
+  sets_[set] = std::make_shared<HostSet>(found == layouts_.end() ? nullptr : found->second);
+}
+
+std::shared_ptr<HostSet> HostDescriptors::Find(VkDescriptorSet set) const {
+  const auto found = sets_.find(set);
+  return found == sets_.end() ? nullptr : found->second;
+}
+
+tracking::BufferPart HostDescriptors::PartOf(VkBufferView view) const {
+  const auto found = views_.find(view);
+  if (found != views_.end()) {
+    return found->second;
+  }
+  tracking::BufferPart unknown;
+  unknown.is_unknown = true;
+  return unknown;
+}
+
+void HostDescriptors::Update(const VkWriteDescriptorSet* writes, uint32_t write_count,
+                             const VkCopyDescriptorSet* copies, uint32_t copy_count) {
+  ++version_;
+  for (uint32_t i = 0; writes != nullptr && i < write_count; ++i) {
+    if (const std::shared_ptr<HostSet> set = Find(writes[i].dstSet)) {
+      ++set->version;
+      set->contents.Write(writes[i], [this](VkBufferView view) { return PartOf(view); });
+    }
+  }
+  for (uint32_t i = 0; copies != nullptr && i < copy_count; ++i) {
+    if (const std::shared_ptr<HostSet> set = Find(copies[i].dstSet)) {
+      const std::shared_ptr<HostSet> source = Find(copies[i].srcSet);
+      ++set->version;
+      set->contents.Copy(copies[i], source == nullptr ? nullptr : &source->contents);
+    }
+  }
+}
+
+void HostDescriptors::AddPart(const tracking::BufferPart& part, WriteSet& writes) const {
+  if (part.is_unknown) {
+    writes.AddUnknownDescriptors();
+  } else if (part.is_writable && part.buffer != VK_NULL_HANDLE) {
+    writes.AddDescriptor(resources_.Find(part.buffer), part.offset, part.size);
+  }
+}
+
+const WriteSet& HostDescriptors::WritesOf(HostSet& set) const {
+  if (set.resolved_version != set.version) {
+    set.writes = {};
+    if (!set.contents.ForEach(
+            [&](const tracking::BufferPart& part) { AddPart(part, set.writes); })) {
+      set.writes.AddUnknownDescriptors();
+    }
+    set.resolved_version = set.version;
+  }
+  return set.writes;
+}
+
+void HostDescriptors::AddPushed(const VkWriteDescriptorSet& write, WriteSet& writes) const {
+  if (!tracking::NamesBuffers(write.descriptorType)) {
+    return;
+  }
+  for (uint32_t i = 0; i < write.descriptorCount; ++i) {
+    if (i == tracking::DescriptorSet::kMaxSlots) {
+      writes.AddUnknownDescriptors();
+      break;
+    }
+    AddPart(tracking::PartOf(write, i, [this](VkBufferView view) { return PartOf(view); }), writes);
+  }
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The descriptor sets of a device: which buffers shaders can write through those that are bound. A
+// set counts with what it holds when the work is submitted; it may have been updated since it was
+// bound.
+#pragma once
+
+#include <vulkan/vulkan_core.h>
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "server/write_set.h"
+#include "tracking/descriptor_set.h"
+
+namespace vesper::server {
+
+class HostResources;
+
+/// A set of the guest's, and what it was found to lead to the last time.
+struct HostSet {
+  explicit HostSet(std::shared_ptr<const tracking::SetLayout> layout)
+      : contents(std::move(layout)) {}
+
+  tracking::DescriptorSet contents;
+  uint64_t version = 1;           // of the contents
+  uint64_t resolved_version = 0;  // of `writes`
+  WriteSet writes;
+};
+
+/// Not thread-safe: the session's thread only. Handles are the driver's; those that are not known
+/// lead everywhere.
+class HostDescriptors {
+ public:
+  explicit HostDescriptors(const HostResources& resources) : resources_(resources) {}
+
+  void Add(VkDescriptorSetLayout layout, const VkDescriptorSetLayoutCreateInfo& info);
+  void Remove(VkDescriptorSetLayout layout) { layouts_.erase(layout); }
+  void Add(VkBufferView view, const VkBufferViewCreateInfo& info);
+  void Remove(VkBufferView view) { views_.erase(view); }
+  void Add(VkDescriptorSet set, VkDescriptorSetLayout layout);
+  void Remove(VkDescriptorSet set) { sets_.erase(set); }
+  /// Null if it is not known.
+  std::shared_ptr<HostSet> Find(VkDescriptorSet set) const;
+
+  void Update(const VkWriteDescriptorSet* writes, uint32_t write_count,
+              const VkCopyDescriptorSet* copies, uint32_t copy_count);
+  /// Changes with every update.
+  uint64_t version() const { return version_; }
+
+  /// What shaders can write through the set. Stays as it is until the next update.
+  const WriteSet& WritesOf(HostSet& set) const;
+  /// The same for descriptors that are pushed.
+  void AddPushed(const VkWriteDescriptorSet& write, WriteSet& writes) const;
+
+ private:
+  tracking::BufferPart PartOf(VkBufferView view) const;
+  void AddPart(const tracking::BufferPart& part, WriteSet& writes) const;
+
+  const HostResources& resources_;
+  uint64_t version_ = 1;
+  std::unordered_map<VkDescriptorSetLayout, std::shared_ptr<const tracking::SetLayout>> layouts_;
+  std::unordered_map<VkBufferView, tracking::BufferPart> views_;
+  std::unordered_map<VkDescriptorSet, std::shared_ptr<HostSet>> sets_;
+};
+
+}  // namespace vesper::server
