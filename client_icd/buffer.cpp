@@ -18,6 +18,13 @@ namespace {
 constexpr VkBufferUsageFlags2 kCopyUses =
     VK_BUFFER_USAGE_2_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_2_TRANSFER_DST_BIT;
 
+/// To get at a buffer with no other use, commands name it, or a descriptor that they name does.
+/// Texel buffers are named by views, which are not followed.
+constexpr VkBufferUsageFlags2 kNamedUses =
+    VK_BUFFER_USAGE_2_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_2_STORAGE_BUFFER_BIT |
+    VK_BUFFER_USAGE_2_INDEX_BUFFER_BIT | VK_BUFFER_USAGE_2_VERTEX_BUFFER_BIT |
+    VK_BUFFER_USAGE_2_INDIRECT_BUFFER_BIT;
+
 /// A buffer with no other use cannot be written by the device. (Indirect buffers can: generated
 /// commands are prepared there.)
 constexpr VkBufferUsageFlags2 kReadOnlyUses =
@@ -28,12 +35,14 @@ constexpr VkBufferUsageFlags2 kReadOnlyUses =
 struct Buffer {
   VkBufferUsageFlags2 usage = 0;
   uint64_t size = 0;
+  proto::ObjectId memory = 0;
   Allocator allocator;
 };
 
 void NoteBufferBind(Device& device, VkBuffer handle, VkDeviceMemory memory, uint64_t offset) {
-  const auto* buffer = static_cast<const Buffer*>(device.session().store().State(ToId(handle)));
+  auto* buffer = static_cast<Buffer*>(device.session().store().State(ToId(handle)));
   if (buffer != nullptr) {
+    buffer->memory = ToId(memory);
     NoteBind(device, memory, ReachOfBuffer(buffer->usage), IsWrittenByDevice(buffer->usage), offset,
              buffer->size);
   }
@@ -43,7 +52,13 @@ void NoteBufferBind(Device& device, VkBuffer handle, VkDeviceMemory memory, uint
 
 uint32_t ReachOfBuffer(VkBufferUsageFlags2 usage) {
   return ((usage & kCopyUses) != 0 ? kReachCopies : kReachNothing) |
-         ((usage & ~kCopyUses) != 0 ? kReachShaders : kReachNothing);
+         ((usage & kNamedUses) != 0 ? kReachNamed : kReachNothing) |
+         ((usage & ~(kCopyUses | kNamedUses)) != 0 ? kReachShaders : kReachNothing);
+}
+
+proto::ObjectId MemoryOf(const ObjectStore& store, VkBuffer handle) {
+  const auto* buffer = static_cast<const Buffer*>(store.State(ToId(handle)));
+  return buffer == nullptr ? 0 : buffer->memory;
 }
 
 bool IsWrittenByDevice(VkBufferUsageFlags2 usage) { return (usage & ~kReadOnlyUses) != 0; }

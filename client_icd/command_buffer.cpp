@@ -198,7 +198,9 @@ VKAPI_ATTR void VKAPI_CALL vkCmdExecuteCommands(VkCommandBuffer commandBuffer,
                                                 const VkCommandBuffer* pCommandBuffers) {
   uint32_t reach = kReachNothing;
   for (uint32_t i = 0; i < commandBufferCount; ++i) {
-    reach |= CommandBuffer::From(pCommandBuffers[i]).reach();
+    const CommandBuffer& secondary = CommandBuffer::From(pCommandBuffers[i]);
+    reach |= secondary.reach();
+    CommandBuffer::From(commandBuffer).NameAllOf(secondary);
   }
   const proto::Args_vkCmdExecuteCommands args{commandBuffer, commandBufferCount, pCommandBuffers};
   CommandBuffer::From(commandBuffer)

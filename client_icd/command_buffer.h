@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "client_icd/named_memory.h"
 #include "client_icd/object.h"
 #include "client_icd/reach.h"
 #include "client_icd/session.h"
@@ -43,13 +44,25 @@ class CommandBuffer : public Dispatchable {
     complete_ = proto::FinishCommand(stream_, header) && complete_;
   }
 
-  /// What of mapped memory the recorded commands may touch.
+  /// Remembers what a recorded command names of memory.
+  template <typename Args>
+  void Name(const Args& args) {
+    named_.Note(session_.store(), args);
+  }
+  void NameAllOf(const CommandBuffer& secondary) { named_.Add(secondary.named_); }
+
+  /// What of mapped memory the recorded commands may touch. Work that may touch buffers which have
+  /// to be named touches those of `named`.
   uint32_t reach() const { return reach_; }
+  const NamedMemory& named() const { return named_; }
 
   /// What is being recorded can't be completed.
   void Fail() { complete_ = false; }
   void Clear();
-  void ForgetReach() { reach_ = kReachNothing; }
+  void ForgetReach() {
+    reach_ = kReachNothing;
+    named_.Clear();
+  }
   /// Sends what was recorded; false if some of it was lost for want of memory.
   bool Send();
 
@@ -59,6 +72,7 @@ class CommandBuffer : public Dispatchable {
   const bool is_primary_;
   bool complete_ = true;
   uint32_t reach_ = kReachNothing;
+  NamedMemory named_;
   proto::Buffer stream_;
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Descriptor pools, sets and update templates. The guest knows which sets a pool holds, for their
-// ids are free again when the pool is reset or destroyed. Templates exist in the guest alone: only
+// Descriptor pools, sets, their layouts and update templates. The guest knows which sets a pool
+// holds, for their ids are free again when the pool is reset or destroyed, and it follows to which
+// memory the sets lead (named_memory.h). Templates exist in the guest alone: only
 // here is the program's data layout known, so an update through one becomes plain writes.
 #include <algorithm>
 #include <deque>
@@ -11,14 +12,26 @@
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/named_memory.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
 namespace {
 
+/// The state of a set, by its id: command buffers may keep the set longer than its pool does.
+using SharedSet = std::shared_ptr<DescriptorSet>;
+
 struct DescriptorPool {
   Allocator allocator;
-  std::vector<proto::ObjectId> sets;
+  std::vector<std::unique_ptr<SharedSet>> sets;
+};
+
+struct DescriptorSetLayout {
+  DescriptorSetLayout(const VkDescriptorSetLayoutCreateInfo& info, const Allocator& callbacks)
+      : allocator(callbacks), slots(std::make_shared<tracking::SetLayout>(info)) {}
+
+  Allocator allocator;
+  std::shared_ptr<const tracking::SetLayout> slots;
 };
 
 struct DescriptorUpdateTemplate {
@@ -32,10 +45,30 @@ DescriptorPool* FindPool(Device& device, VkDescriptorPool pool) {
 }
 
 void FreeSets(Device& device, DescriptorPool& pool) {
-  for (const proto::ObjectId set : pool.sets) {
-    device.session().store().Free(set);
+  for (const std::unique_ptr<SharedSet>& set : pool.sets) {
+    device.session().store().Free((*set)->id);
   }
   pool.sets.clear();
+}
+
+/// Null if it is not known.
+DescriptorSet* FindSet(const ObjectStore& store, VkDescriptorSet set) {
+  auto* shared = static_cast<SharedSet*>(store.State(ToId(set)));
+  return shared == nullptr ? nullptr : shared->get();
+}
+
+/// New sets for an allocation: all or, by an exception, none.
+std::vector<std::unique_ptr<SharedSet>> MakeSets(const ObjectStore& store,
+                                                 const VkDescriptorSetAllocateInfo& info) {
+  std::vector<std::unique_ptr<SharedSet>> sets;
+  sets.reserve(info.descriptorSetCount);
+  for (uint32_t i = 0; i < info.descriptorSetCount; ++i) {
+    const auto* layout =
+        static_cast<const DescriptorSetLayout*>(store.State(ToId(info.pSetLayouts[i])));
+    sets.push_back(std::make_unique<SharedSet>(
+        std::make_shared<DescriptorSet>(layout == nullptr ? nullptr : layout->slots)));
+  }
+  return sets;
 }
 
 /// The writes that an update through a template means. Owns what they point to.
@@ -192,8 +225,10 @@ vkAllocateDescriptorSets(VkDevice device, const VkDescriptorSetAllocateInfo* pAl
                          VkDescriptorSet* pDescriptorSets) {
   Device& owner = Device::From(device);
   DescriptorPool* pool = FindPool(owner, pAllocateInfo->descriptorPool);
+  std::vector<std::unique_ptr<SharedSet>> sets;
   if (pool != nullptr) {
     MakeRoom(pool->sets, pAllocateInfo->descriptorSetCount);
+    sets = MakeSets(owner.session().store(), *pAllocateInfo);
   }
   proto::Args_vkAllocateDescriptorSets args{device, pAllocateInfo, pDescriptorSets};
   const VkResult result = CreateObjects(
@@ -202,7 +237,10 @@ vkAllocateDescriptorSets(VkDevice device, const VkDescriptorSetAllocateInfo* pAl
       pAllocateInfo->descriptorSetCount, kHostMemory | kDeviceMemory);
   if (result == VK_SUCCESS && pool != nullptr) {
     for (uint32_t i = 0; i < pAllocateInfo->descriptorSetCount; ++i) {
-      pool->sets.push_back(ToId(pDescriptorSets[i]));
+      (*sets[i])->id = ToId(pDescriptorSets[i]);
+      owner.session().store().SetState(ToId(pDescriptorSets[i]), sets[i].get());
+      (*sets[i])->place = pool->sets.size();
+      pool->sets.push_back(std::move(sets[i]));
     }
   }
   return result;
@@ -218,12 +256,78 @@ VKAPI_ATTR VkResult VKAPI_CALL vkFreeDescriptorSets(VkDevice device,
   owner.session().Post(proto::command_number::vkFreeDescriptorSets, &args);
   DescriptorPool* pool = FindPool(owner, descriptorPool);
   for (uint32_t i = 0; i < descriptorSetCount; ++i) {
-    if (pool != nullptr) {
-      std::erase(pool->sets, ToId(pDescriptorSets[i]));
+    const auto* set =
+        static_cast<const SharedSet*>(owner.session().store().Free(ToId(pDescriptorSets[i])));
+    if (pool != nullptr && set != nullptr) {
+      const size_t place = (*set)->place;
+      std::swap(pool->sets[place], pool->sets.back());
+      (*pool->sets[place])->place = place;
+      pool->sets.pop_back();
     }
-    owner.session().store().Free(ToId(pDescriptorSets[i]));
   }
   return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkUpdateDescriptorSets(VkDevice device, uint32_t descriptorWriteCount,
+                                                  const VkWriteDescriptorSet* pDescriptorWrites,
+                                                  uint32_t descriptorCopyCount,
+                                                  const VkCopyDescriptorSet* pDescriptorCopies) {
+  Session& session = Device::From(device).session();
+  for (uint32_t i = 0; i < descriptorWriteCount; ++i) {
+    if (DescriptorSet* set = FindSet(session.store(), pDescriptorWrites[i].dstSet)) {
+      set->Write(session.store(), pDescriptorWrites[i]);
+    }
+  }
+  for (uint32_t i = 0; i < descriptorCopyCount; ++i) {
+    if (DescriptorSet* set = FindSet(session.store(), pDescriptorCopies[i].dstSet)) {
+      set->Copy(pDescriptorCopies[i], FindSet(session.store(), pDescriptorCopies[i].srcSet));
+    }
+  }
+  const proto::Args_vkUpdateDescriptorSets args{device, descriptorWriteCount, pDescriptorWrites,
+                                                descriptorCopyCount, pDescriptorCopies};
+  session.Post(proto::command_number::vkUpdateDescriptorSets, &args);
+}
+
+// -- layouts --------------------------------------------------------------------------------------
+
+VKAPI_ATTR VkResult VKAPI_CALL vkCreateDescriptorSetLayout(
+    VkDevice device, const VkDescriptorSetLayoutCreateInfo* pCreateInfo,
+    const VkAllocationCallbacks* pAllocator, VkDescriptorSetLayout* pSetLayout) {
+  Device& owner = Device::From(device);
+  const Allocator allocator(pAllocator, owner.allocator());
+  *pSetLayout = VK_NULL_HANDLE;
+  auto* layout = allocator.New<DescriptorSetLayout>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT, *pCreateInfo,
+                                                    allocator);
+  if (layout == nullptr) {
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  proto::Args_vkCreateDescriptorSetLayout args{device, pCreateInfo, nullptr, pSetLayout};
+  const VkResult result =
+      CreateObjects(owner, Send::kPost, proto::command_number::vkCreateDescriptorSetLayout, &args,
+                    &args.ret, proto::HandleType::kDescriptorSetLayout,
+                    reinterpret_cast<uint64_t*>(pSetLayout), 1, kHostMemory | kDeviceMemory);
+  if (result != VK_SUCCESS) {
+    allocator.Delete(layout);
+    return result;
+  }
+  owner.session().store().SetState(ToId(*pSetLayout), layout);
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkDestroyDescriptorSetLayout(VkDevice device,
+                                                        VkDescriptorSetLayout descriptorSetLayout,
+                                                        const VkAllocationCallbacks*) {
+  if (descriptorSetLayout == VK_NULL_HANDLE) {
+    return;
+  }
+  Session& session = Device::From(device).session();
+  const proto::Args_vkDestroyDescriptorSetLayout args{device, descriptorSetLayout, nullptr};
+  session.Post(proto::command_number::vkDestroyDescriptorSetLayout, &args);
+  if (auto* layout =
+          static_cast<DescriptorSetLayout*>(session.store().Free(ToId(descriptorSetLayout)))) {
+    const Allocator allocator = layout->allocator;
+    allocator.Delete(layout);
+  }
 }
 
 // -- update templates -----------------------------------------------------------------------------

@@ -101,11 +101,11 @@ Queue* Device::FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFla
   return nullptr;
 }
 
-void Device::ReleaseMemory(uint32_t reach) {
+void Device::ReleaseMemory(const Reached& reached) {
   ++releases_;
   const std::lock_guard lock(mapped_mutex_);
   if (!mapped_.empty()) {
-    session_.shadows().Collect(session_, handle(), mapped_, reach);
+    session_.shadows().Collect(session_, handle(), mapped_, reached);
   }
 }
 

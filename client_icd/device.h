@@ -9,6 +9,7 @@
 
 #include "client_icd/object.h"
 #include "client_icd/progress.h"
+#include "client_icd/reach.h"
 #include "client_icd/session.h"
 #include "client_icd/shadows.h"
 
@@ -41,9 +42,9 @@ class Device : public Dispatchable {
   Queue* FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags);
   const std::vector<std::unique_ptr<Queue>>& queues() const { return queues_; }
 
-  /// The hook of every call that releases the program's writes to the device: what it may reach (a
-  /// set of Reach) of mapped coherent memory is collected and is in the stream when it returns.
-  void ReleaseMemory(uint32_t reach);
+  /// The hook of every call that releases the program's writes to the device: what it may reach of
+  /// mapped coherent memory is collected and is in the stream when it returns.
+  void ReleaseMemory(const Reached& reached);
   /// How many such calls there have been: while there are none and nothing is pending, the device
   /// writes nothing.
   uint64_t releases() const { return releases_.load(); }

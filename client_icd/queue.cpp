@@ -74,18 +74,29 @@ void ForEachSignal(const VkBindSparseInfo* binds, uint32_t count, const Visit& v
   }
 }
 
-uint32_t ReachOfBatch(const VkSubmitInfo& batch) {
+/// How a command buffer reaches memory; the allocations that it names are appended.
+uint32_t ReachOfRecording(const CommandBuffer& buffer, std::vector<proto::ObjectId>& memories) {
+  const uint32_t reach = buffer.reach();
+  // Without work of that kind, what is bound doesn't count.
+  return (reach & kReachShaders) != 0 && (reach & kReachNamed) == 0 &&
+                 !buffer.named().AppendTo(memories)
+             ? reach | kReachNamed
+             : reach;
+}
+
+uint32_t ReachOfBatch(const VkSubmitInfo& batch, std::vector<proto::ObjectId>& memories) {
   uint32_t reach = kReachNothing;
   for (uint32_t i = 0; i < batch.commandBufferCount; ++i) {
-    reach |= CommandBuffer::From(batch.pCommandBuffers[i]).reach();
+    reach |= ReachOfRecording(CommandBuffer::From(batch.pCommandBuffers[i]), memories);
   }
   return reach;
 }
 
-uint32_t ReachOfBatch(const VkSubmitInfo2& batch) {
+uint32_t ReachOfBatch(const VkSubmitInfo2& batch, std::vector<proto::ObjectId>& memories) {
   uint32_t reach = kReachNothing;
   for (uint32_t i = 0; i < batch.commandBufferInfoCount; ++i) {
-    reach |= CommandBuffer::From(batch.pCommandBufferInfos[i].commandBuffer).reach();
+    reach |=
+        ReachOfRecording(CommandBuffer::From(batch.pCommandBufferInfos[i].commandBuffer), memories);
   }
   return reach;
 }
@@ -96,22 +107,27 @@ bool Signals(const VkSubmitInfo& batch) { return batch.signalSemaphoreCount != 0
 bool Signals(const VkSubmitInfo2& batch) { return batch.signalSemaphoreInfoCount != 0; }
 
 /// A batch that signals a semaphore also releases memory to whatever waits for it, which may have
-/// been submitted before: batches that wait themselves, and all that may be queued behind one.
+/// been submitted before: batches that wait themselves, and all that may be queued behind one. What
+/// those name is not remembered.
 template <typename Batch>
-uint32_t ReachOfBatches(Device& device, const Batch* batches, uint32_t count) {
-  uint32_t reach = kReachNothing;
+Reached ReachOfBatches(Device& device, const Batch* batches, uint32_t count) {
+  Reached reached(kReachNothing);
   uint32_t waiting = device.waiting_reach().load();
   bool signals = false;
   for (uint32_t i = 0; i < count; ++i) {
-    const uint32_t own = ReachOfBatch(batches[i]);
-    reach |= own;
+    const uint32_t own = ReachOfBatch(batches[i], reached.memories);
+    reached.ways |= own;
     if (Waits(batches[i]) || (waiting & kHasWaited) != 0) {
-      waiting |= own | kHasWaited;
+      waiting |= own | kHasWaited | ((own & kReachShaders) != 0 ? kReachNamed : kReachNothing);
     }
     signals |= Signals(batches[i]);
   }
   const uint32_t all_waiting = device.waiting_reach().fetch_or(waiting) | waiting;
-  return signals ? reach | (all_waiting & kReachEverything) : reach;
+  if (signals) {
+    reached.ways |= all_waiting & kReachEverything;
+  }
+  std::ranges::sort(reached.memories);
+  return reached;
 }
 
 /// Everything that the three kinds of submission have in common. `args` must not name the fence,
@@ -154,7 +170,7 @@ bool Queue::IsLost() { return device_.IsLost(); }
 VkResult Queue::TakePendingError(uint32_t reportable) {
   return device_.TakePendingError(reportable);
 }
-void Queue::ReleaseMemory(uint32_t reach) { device_.ReleaseMemory(reach); }
+void Queue::ReleaseMemory(const Reached& reached) { device_.ReleaseMemory(reached); }
 
 void Queue::LetGo() {
   {
@@ -167,11 +183,11 @@ void Queue::LetGo() {
   session().Post(proto::command_number::vkQueueWaitIdle, &args);
 }
 
-uint32_t ReachOf(VkQueue queue, uint32_t count, const VkSubmitInfo* submits, VkFence) {
+Reached ReachOf(VkQueue queue, uint32_t count, const VkSubmitInfo* submits, VkFence) {
   return ReachOfBatches(Queue::From(queue).device(), submits, count);
 }
 
-uint32_t ReachOf(VkQueue queue, uint32_t count, const VkSubmitInfo2* submits, VkFence) {
+Reached ReachOf(VkQueue queue, uint32_t count, const VkSubmitInfo2* submits, VkFence) {
   return ReachOfBatches(Queue::From(queue).device(), submits, count);
 }
 

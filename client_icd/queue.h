@@ -5,6 +5,7 @@
 
 #include "client_icd/object.h"
 #include "client_icd/progress.h"
+#include "client_icd/reach.h"
 
 namespace vesper::client {
 
@@ -30,7 +31,7 @@ class Queue : public Dispatchable {
   bool IsLost();
   VkResult TakePendingError(uint32_t reportable);
   /// Device::ReleaseMemory of the queue's device.
-  void ReleaseMemory(uint32_t reach);
+  void ReleaseMemory(const Reached& reached);
   uint32_t family() const { return family_; }
   uint32_t index() const { return index_; }
   VkDeviceQueueCreateFlags flags() const { return flags_; }

@@ -198,12 +198,13 @@ void Shadows::Bind(Session& session, VkDevice device, Shadow& shadow, uint32_t r
 }
 
 void Shadows::Collect(Session& session, VkDevice device,
-                      std::span<const std::shared_ptr<Shadow>> shadows, uint32_t reach) {
+                      std::span<const std::shared_ptr<Shadow>> shadows, const Reached& reached) {
   const std::lock_guard lock(mutex_);
   reached_.clear();
   for (const std::shared_ptr<Shadow>& shadow : shadows) {
     if (shadow->live_ != nullptr &&
-        ((shadow->reach_ & reach) != 0 || tier_ == MemoryTier::kReference)) {
+        ((shadow->reach_ & reached.ways) != 0 || tier_ == MemoryTier::kReference ||
+         std::ranges::binary_search(reached.memories, shadow->memory_))) {
       reached_.push_back(shadow.get());
     }
   }

@@ -15,6 +15,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "client_icd/reach.h"
 #include "client_icd/shadow.h"
 #include "proto/patch_parts.h"
 
@@ -62,7 +63,7 @@ class Shadows {
   /// Posts what the program wrote in these since the last agreement. When it returns, the writes
   /// are in the stream, whoever found them.
   void Collect(Session& session, VkDevice device, std::span<const std::shared_ptr<Shadow>> shadows,
-               uint32_t reach);
+               const Reached& reached);
   /// The same for a range of one.
   void Collect(Session& session, VkDevice device, Shadow& shadow, uint64_t offset, uint64_t size);
 

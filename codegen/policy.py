@@ -41,6 +41,8 @@ class Policy:
     release: set[str]
     observe: set[str]
     copies: set[str]
+    draws: set[str]
+    memory_names: set[str]
     writes: list[ClassRule]
     conditional: dict[str, Conditional]
     lenient: set[str]
@@ -65,8 +67,8 @@ class Policy:
         ]  # fmt: skip
         return {
             *(member.split(".")[0] for member in members), *self.custom_guest, *self.custom_host,
-            *self.release, *self.observe, *self.copies, *self.required_structs,
-            *self.dropped_types, *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
+            *self.release, *self.observe, *self.copies, *self.draws, *self.memory_names,
+            *self.required_structs, *self.dropped_types, *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
             *(command for rule in (*self.classes, *self.writes) for command in rule.commands),
         }  # fmt: skip
 
@@ -146,6 +148,8 @@ def load(path: Path) -> Policy:
         release=set(_take(memory, "release", "[memory]")),
         observe=set(_take(memory, "observe", "[memory]")),
         copies=set(_take(memory, "copies", "[memory]")),
+        draws=set(_take(memory, "draws", "[memory]")),
+        memory_names=set(_take(memory, "names", "[memory]")),
         writes=writes,
         conditional={
             member: Conditional(entry["when"], entry["reason"])

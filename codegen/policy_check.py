@@ -39,6 +39,16 @@ def check_effects(model: "Model") -> None:
         )  # fmt: skip
     _refuse_idle("custom.host", (command.name for command in model.commands
                                  if command.host_custom and not command.on_wire))  # fmt: skip
+    silent = sorted(
+        command.name for command in model.commands
+        if command.name in policy.draws and command.name not in policy.memory_names
+        and any(param.type == "VkBuffer" for param in command.command.params)
+    )  # fmt: skip
+    if silent:
+        raise RegistryError(
+            f"policy.toml: memory.draws names {', '.join(silent)}, which has a buffer among its "
+            "parameters: put it into memory.names, too"
+        )
 
 
 def _refuse_idle(table: str, keys: Iterable[str]) -> None:
@@ -102,7 +112,9 @@ class _Names:
                              ("custom.host", self._policy.custom_host),
                              ("memory.release", self._policy.release),
                              ("memory.observe", self._policy.observe),
-                             ("memory.copies", self._policy.copies)):  # fmt: skip
+                             ("memory.copies", self._policy.copies),
+                             ("memory.draws", self._policy.draws),
+                             ("memory.names", self._policy.memory_names)):  # fmt: skip
             self._expect(table, "command", names, commands)
 
     def _check_types(self) -> None:

@@ -198,6 +198,7 @@ class View:
             "release": command.release,
             "observe": command.observe,
             "reach": self._reach(command),
+            "names_memory": command.command.name in self.model.policy.memory_names,
             "writes": f"Writes::k{command.writes.capitalize()}",
             "errors": " | ".join(codes) if codes else "kNoError",
             "counts": counts,
@@ -219,6 +220,8 @@ class View:
         """What of mapped memory a command of a command buffer may touch, as a C++ expression."""
         if command.command.name in self.model.policy.copies:
             return "kReachCopies | kReachImages"
+        if command.command.name in self.model.policy.draws:
+            return "kReachImages | kReachShaders"
         tasks = command.command.tasks
         if tasks and tasks <= {"state", "indirection"}:
             return "kReachNothing"

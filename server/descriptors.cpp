@@ -26,9 +26,9 @@ std::shared_ptr<HostSet> HostDescriptors::Find(VkDescriptorSet set) const {
   return found == sets_.end() ? nullptr : found->second;
 }
 
-tracking::BufferPart HostDescriptors::PartOf(VkBufferView view) const {
-  const auto found = views_.find(view);
-  if (found != views_.end()) {
+tracking::BufferPart HostDescriptors::Resolver::View(VkBufferView view) const {
+  const auto found = descriptors.views_.find(view);
+  if (found != descriptors.views_.end()) {
     return found->second;
   }
   tracking::BufferPart unknown;
@@ -41,14 +41,12 @@ void HostDescriptors::Update(const VkWriteDescriptorSet* writes, uint32_t write_
   ++version_;
   for (uint32_t i = 0; writes != nullptr && i < write_count; ++i) {
     if (const std::shared_ptr<HostSet> set = Find(writes[i].dstSet)) {
-      ++set->version;
-      set->contents.Write(writes[i], [this](VkBufferView view) { return PartOf(view); });
+      set->contents.Write(writes[i], Resolver{*this});
     }
   }
   for (uint32_t i = 0; copies != nullptr && i < copy_count; ++i) {
     if (const std::shared_ptr<HostSet> set = Find(copies[i].dstSet)) {
       const std::shared_ptr<HostSet> source = Find(copies[i].srcSet);
-      ++set->version;
       set->contents.Copy(copies[i], source == nullptr ? nullptr : &source->contents);
     }
   }
@@ -63,13 +61,13 @@ void HostDescriptors::AddPart(const tracking::BufferPart& part, WriteSet& writes
 }
 
 const WriteSet& HostDescriptors::WritesOf(HostSet& set) const {
-  if (set.resolved_version != set.version) {
+  if (const uint64_t version = set.contents.version(); set.resolved_version != version) {
     set.writes = {};
     if (!set.contents.ForEach(
             [&](const tracking::BufferPart& part) { AddPart(part, set.writes); })) {
       set.writes.AddUnknownDescriptors();
     }
-    set.resolved_version = set.version;
+    set.resolved_version = version;
   }
   return set.writes;
 }
@@ -83,7 +81,7 @@ void HostDescriptors::AddPushed(const VkWriteDescriptorSet& write, WriteSet& wri
       writes.AddUnknownDescriptors();
       break;
     }
-    AddPart(tracking::PartOf(write, i, [this](VkBufferView view) { return PartOf(view); }), writes);
+    AddPart(tracking::PartOf(write, i, Resolver{*this}), writes);
   }
 }
 

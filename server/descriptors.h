@@ -24,8 +24,7 @@ struct HostSet {
       : contents(std::move(layout)) {}
 
   tracking::DescriptorSet contents;
-  uint64_t version = 1;           // of the contents
-  uint64_t resolved_version = 0;  // of `writes`
+  uint64_t resolved_version = 0;  // of the contents, when `writes` was made
   WriteSet writes;
 };
 
@@ -55,7 +54,12 @@ class HostDescriptors {
   void AddPushed(const VkWriteDescriptorSet& write, WriteSet& writes) const;
 
  private:
-  tracking::BufferPart PartOf(VkBufferView view) const;
+  struct Resolver {
+    tracking::BufferPart Buffer(VkBuffer buffer) const { return {buffer, 0, VK_WHOLE_SIZE}; }
+    tracking::BufferPart View(VkBufferView view) const;
+
+    const HostDescriptors& descriptors;
+  };
   void AddPart(const tracking::BufferPart& part, WriteSet& writes) const;
 
   const HostResources& resources_;

@@ -106,6 +106,7 @@ void DescriptorSet::Copy(const VkCopyDescriptorSet& copy, const DescriptorSet* s
     }
   }
   const std::lock_guard lock(mutex_);
+  version_.fetch_add(1, std::memory_order_relaxed);
   OpenIf(!is_known);
   for (uint64_t i = 0; i < copy.descriptorCount && !is_open_; ++i) {
     if (i >= parts.size() && *first + i >= slots_.size()) {

@@ -12,6 +12,7 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -28,37 +29,43 @@ struct BufferPart {
   uint64_t size = 0;  ///< VK_WHOLE_SIZE: up to the end of the buffer
   bool is_writable = false;
   bool is_unknown = false;  ///< any buffer
+  uint64_t memory = 0;      ///< where the buffer lies, if a resolver notes it
 };
 
 /// True unless descriptors of this type name no buffer.
 bool NamesBuffers(VkDescriptorType type);
 
-/// What descriptor `index` of a write names. `find_view(VkBufferView)` is the part that a view
-/// which is not null shows.
-template <typename FindView>
-BufferPart PartOf(const VkWriteDescriptorSet& write, uint32_t index, const FindView& find_view) {
+/// What descriptor `index` of a write names. Of what is not null, `resolver.Buffer(VkBuffer)` is
+/// the whole buffer, and `resolver.View(VkBufferView)` the part that a view shows.
+template <typename Resolver>
+BufferPart PartOf(const VkWriteDescriptorSet& write, uint32_t index, const Resolver& resolver) {
   const VkDescriptorType type = write.descriptorType;
   switch (type) {
     case VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER:
     case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER:
-      if (write.pBufferInfo != nullptr) {
+      if (write.pBufferInfo != nullptr && write.pBufferInfo[index].buffer != VK_NULL_HANDLE) {
         const VkDescriptorBufferInfo& info = write.pBufferInfo[index];
-        return {info.buffer, info.offset, info.range, type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER};
+        BufferPart part = resolver.Buffer(info.buffer);
+        part.offset = info.offset;
+        part.size = info.range;
+        part.is_writable = type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        return part;
       }
       break;
     case VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC:
     case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC:
-      if (write.pBufferInfo != nullptr) {
+      if (write.pBufferInfo != nullptr && write.pBufferInfo[index].buffer != VK_NULL_HANDLE) {
         // How far it is moved is said when the set is bound, each time anew.
-        const VkDescriptorBufferInfo& info = write.pBufferInfo[index];
-        return {info.buffer, info.offset, VK_WHOLE_SIZE,
-                type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC};
+        BufferPart part = resolver.Buffer(write.pBufferInfo[index].buffer);
+        part.offset = write.pBufferInfo[index].offset;
+        part.is_writable = type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC;
+        return part;
       }
       break;
     case VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER:
     case VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER:
       if (write.pTexelBufferView != nullptr && write.pTexelBufferView[index] != VK_NULL_HANDLE) {
-        BufferPart part = find_view(write.pTexelBufferView[index]);
+        BufferPart part = resolver.View(write.pTexelBufferView[index]);
         part.is_writable = type == VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER;
         return part;
       }
@@ -99,21 +106,27 @@ class DescriptorSet {
   explicit DescriptorSet(std::shared_ptr<const SetLayout> layout)
       : layout_(std::move(layout)), is_open_(layout_ == nullptr || !layout_->is_understood()) {}
 
-  template <typename FindView>
-  void Write(const VkWriteDescriptorSet& write, const FindView& find_view) {
+  template <typename Resolver>
+  void Write(const VkWriteDescriptorSet& write, const Resolver& resolver) {
     const std::optional<uint64_t> first = SlotOf(write.dstBinding, write.dstArrayElement);
+    if (!first) {
+      return;
+    }
     const std::lock_guard lock(mutex_);
-    for (uint32_t i = 0; first && i < write.descriptorCount && !is_open_; ++i) {
+    version_.fetch_add(1, std::memory_order_relaxed);
+    for (uint32_t i = 0; i < write.descriptorCount && !is_open_; ++i) {
       if (*first + i >= kMaxSlots) {
         OpenIf(NamesBuffers(write.descriptorType));
         break;
       }
-      Put(*first + i, PartOf(write, i, find_view));
+      Put(*first + i, PartOf(write, i, resolver));
     }
   }
   /// `source` may be this set; null if it is not known.
   void Copy(const VkCopyDescriptorSet& copy, const DescriptorSet* source);
 
+  /// Changes with what the set leads to.
+  uint64_t version() const { return version_.load(std::memory_order_relaxed); }
   /// Calls `visit(const BufferPart&)` for what the set leads to. False if it is open.
   template <typename Visit>
   bool ForEach(const Visit& visit) const {
@@ -138,6 +151,7 @@ class DescriptorSet {
   void Put(uint64_t slot, const BufferPart& part);
 
   const std::shared_ptr<const SetLayout> layout_;
+  std::atomic<uint64_t> version_{1};
   mutable std::mutex mutex_;
   bool is_open_;
   std::vector<BufferPart> slots_;

@@ -76,6 +76,8 @@ UNKNOWN = {
     "memory.release": (lambda p: p.release.add("vkNothing"), "vkNothing"),
     "memory.observe": (lambda p: p.observe.add("vkNothing"), "vkNothing"),
     "memory.copies": (lambda p: p.copies.add("vkNothing"), "vkNothing"),
+    "memory.draws": (lambda p: p.draws.add("vkNothing"), "vkNothing"),
+    "memory.names": (lambda p: p.memory_names.add("vkNothing"), "vkNothing"),
     "writes 'exact'": (
         lambda p: p.writes.append(ClassRule("exact", ["vkQueueSubmit"], "never")), "vkQueueSubmit"),
     "conditional": (
@@ -153,6 +155,11 @@ class PolicyTest(unittest.TestCase):
                 policy = load_policy()
                 change(policy)
                 self.assert_refused(policy, f"{table} names ", "has no effect: take it out")
+
+    def test_a_draw_that_names_a_buffer_has_to_say_so(self) -> None:
+        policy = load_policy()
+        policy.memory_names.remove("vkCmdDrawIndirect")
+        self.assert_refused(policy, "memory.draws names vkCmdDrawIndirect", "put it into memory.names")
 
     def test_an_alias_is_not_the_name(self) -> None:
         policy = load_policy()

@@ -196,6 +196,10 @@ TEST_F(DescriptorWrites, CopiesCarryWhatTheSourceHolds) {
   const VkDescriptorSet to = MakeSet(kStorageType, 3);
   const VkDescriptorBufferInfo infos[] = {{buffers_[0], 0, 16}, {buffers_[1], 0, 16}};
   Update(WriteOf(from, infos, 2));
+  const VkDescriptorBufferInfo replaced{buffers_[2], 0, 16};
+  VkWriteDescriptorSet write = WriteOf(to, &replaced);
+  write.dstArrayElement = 1;
+  Update(write);
   const VkCommandBuffer work = Dispatch({to});
   VkCopyDescriptorSet copy{VK_STRUCTURE_TYPE_COPY_DESCRIPTOR_SET, nullptr, from, 0, 1, to, 0, 0, 2};
   vk::vkUpdateDescriptorSets(device_, 0, nullptr, 1, &copy);
