@@ -12,6 +12,10 @@ namespace {
 constexpr uint32_t kScratchWidth = 128;
 constexpr uint32_t kScratchHeight = 64;
 
+constexpr VkDescriptorType kDynamic = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC;
+// What a dynamic descriptor shows of a buffer.
+constexpr VkDeviceSize kWindow = 16384;
+
 constexpr VkImageSubresourceLayers kColor{VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
 
 bool CanBeWritten(const Plot& plot) { return plot.memory->device_writes(); }
@@ -30,6 +34,17 @@ void CopyRows(const Plot& from, size_t from_begin, size_t from_pitch, Plot& to, 
   }
 }
 
+// A scatter for a descriptor of that type, without a set.
+Kernel MakeScatterKernel(Gpu& gpu, VkDescriptorType type, VkDescriptorSetLayoutCreateFlags flags) {
+  Kernel kernel;
+  const VkDescriptorSetLayoutBinding binding{0, type, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+  kernel.set_layout = MakeSetLayout(gpu, {&binding, 1}, flags);
+  kernel.layout =
+      MakePipelineLayout(gpu, {kernel.set_layout.address(), 1}, VK_SHADER_STAGE_COMPUTE_BIT, 16);
+  kernel.pipeline = MakeComputePipeline(gpu, kScatterComp, kernel.layout);
+  return kernel;
+}
+
 }  // namespace
 
 GpuWorkMaker::GpuWorkMaker(Gpu& gpu, std::span<const std::unique_ptr<TestMemory>> memories)
@@ -42,7 +57,19 @@ GpuWorkMaker::GpuWorkMaker(Gpu& gpu, std::span<const std::unique_ptr<TestMemory>
     if (memory->storage() != VK_NULL_HANDLE) {
       const VkBuffer storage = memory->storage();
       kernels_.emplace(memory.get(), MakeKernel(gpu, kScatterComp, {&storage, 1}, 16));
+      if (memory->size() >= kWindow) {
+        Kernel& kernel = window_kernels_[memory.get()];
+        kernel = MakeScatterKernel(gpu, kDynamic, 0);
+        const VkDescriptorPoolSize pool_size{kDynamic, 1};
+        kernel.pool = MakePool(gpu, {&pool_size, 1}, 1);
+        kernel.set = AllocateSet(gpu, kernel.pool, kernel.set_layout);
+        WriteBufferDescriptor(gpu, kernel.set, 0, kDynamic, storage, 0, kWindow);
+      }
     }
+  }
+  if (gpu.features.v14.pushDescriptor == VK_TRUE) {
+    push_kernel_ = MakeScatterKernel(gpu, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                     VK_DESCRIPTOR_SET_LAYOUT_CREATE_PUSH_DESCRIPTOR_BIT);
   }
   address_kernel_ = MakeKernel(gpu, kScatterAddressComp, {}, 24);
 }
@@ -304,29 +331,59 @@ std::optional<GpuWork> GpuWorkMaker::CopyOutOfImage(Plot& from, Plot& to, Random
   return work;
 }
 
+GpuWorkMaker::Led GpuWorkMaker::Lead(VkCommandBuffer commands, const TestMemory& memory,
+                                     VkDeviceSize first, VkDeviceSize size, Way way) {
+  const VkDeviceSize align = gpu_.properties.limits().minStorageBufferOffsetAlignment;
+  const VkDeviceSize aligned = first / align * align;
+  if (way == Way::kPush && push_kernel_.pipeline != VK_NULL_HANDLE) {
+    // To whole words, as some drivers see them.
+    const VkDeviceSize end = std::min((first + size + 3) / 4 * 4, memory.size());
+    const VkDescriptorBufferInfo info{memory.storage(), aligned, end - aligned};
+    VkWriteDescriptorSet write{VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET};
+    write.descriptorCount = 1;
+    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    write.pBufferInfo = &info;
+    gpu_.vk.CmdPushDescriptorSet(commands, VK_PIPELINE_BIND_POINT_COMPUTE, push_kernel_.layout, 0,
+                                 1, &write);
+    return {&push_kernel_, first - aligned};
+  }
+  const bool fits = aligned + kWindow <= memory.size() && first - aligned + size <= kWindow;
+  const bool moves = way == Way::kDynamicOffset && fits;
+  const Kernel& kernel = moves ? window_kernels_.at(&memory) : kernels_.at(&memory);
+  const auto offset = static_cast<uint32_t>(aligned);
+  gpu_.vk.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.layout, 0, 1,
+                                &kernel.set, moves ? 1 : 0, &offset);
+  return {&kernel, moves ? first - aligned : first};
+}
+
 std::optional<GpuWork> GpuWorkMaker::Scatter(Plot& to, Random& random) {
   const Range range = Part(to, random, 1 << 20);
   const auto step = static_cast<uint32_t>(random.OneIn(2) ? 1 : random.Between(2, 100));
   const auto count = static_cast<uint32_t>((range.size + step - 1) / step);
   const auto value = static_cast<uint32_t>(random.Next());
-  const bool by_address = to.memory->address() != 0 && random.OneIn(2);
+  const Way way = to.memory->address() != 0 && random.OneIn(2) ? Way::kAddress
+                  : random.OneIn(3)                            ? Way::kSet
+                  : random.OneIn(2)                            ? Way::kDynamicOffset
+                                                               : Way::kPush;
   GpuWork work;
-  work.record = [this, &to, range, step, count, value, by_address](VkCommandBuffer commands) {
+  work.record = [this, &to, range, step, count, value, way](VkCommandBuffer commands) {
     const VkDeviceSize first = to.begin + range.begin;
-    const Kernel& kernel = by_address ? address_kernel_ : kernels_.at(to.memory);
-    if (by_address) {
+    if (way == Way::kAddress) {
       const struct {
         uint64_t address;
         uint32_t step, count, value, unused;
       } push{to.memory->address() + first, step, count, value, 0};
-      gpu_.vk.CmdPushConstants(commands, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+      gpu_.vk.CmdPushConstants(commands, address_kernel_.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                                sizeof(push), &push);
-    } else {
-      const uint32_t push[] = {static_cast<uint32_t>(first), step, count, value};
-      gpu_.vk.CmdPushConstants(commands, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
-                               sizeof(push), push);
+      address_kernel_.Dispatch(gpu_, commands, (count + 63) / 64);
+      return;
     }
-    kernel.Dispatch(gpu_, commands, (count + 63) / 64);
+    const Led led = Lead(commands, *to.memory, first, range.size, way);
+    const uint32_t push[] = {static_cast<uint32_t>(led.first), step, count, value};
+    gpu_.vk.CmdPushConstants(commands, led.kernel->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                             sizeof(push), push);
+    gpu_.vk.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, led.kernel->pipeline);
+    gpu_.vk.CmdDispatch(commands, (count + 63) / 64, 1, 1);
   };
   work.model = [&to, range, step, count, value] {
     for (uint32_t i = 0; i < count; ++i) {

@@ -50,10 +50,22 @@ class GpuWorkMaker {
   Made CopyOutOfImage(Plot& from, Plot& to, Random& random);
   Made Scatter(Plot& to, Random& random);
 
+  // Leads the scatter that is recorded next to bytes [first, first + size) of the memory, in the
+  // way that was picked or, if it doesn't suit them, another. Where they begin in what it sees.
+  enum class Way { kSet, kDynamicOffset, kPush, kAddress };
+  struct Led {
+    const Kernel* kernel;
+    VkDeviceSize first;
+  };
+  Led Lead(VkCommandBuffer commands, const TestMemory& memory, VkDeviceSize first,
+           VkDeviceSize size, Way way);
+
   Gpu& gpu_;
   Image scratch_;
-  std::map<const TestMemory*, Kernel> kernels_;
+  std::map<const TestMemory*, Kernel> kernels_;         // with all of the memory
+  std::map<const TestMemory*, Kernel> window_kernels_;  // with kWindow bytes from a dynamic offset
   Kernel address_kernel_;
+  Kernel push_kernel_;  // with as much as is needed, pushed; none if the device can't
 };
 
 }  // namespace vesper::tests

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every way to lead a shader to a buffer: the program's bytes get there, the shader's come back, and
-// the buffers beside it, which the work was not led to, stay as they are on both sides.
+// Every way to lead a shader to a buffer: the program's bytes get there, the shader's come back,
+// and the buffers beside it, which the work was not led to, stay as they are on both sides.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -39,11 +39,10 @@ class MemoryDescriptorTest : public VulkanTest {
   void MakePipeline(VkDescriptorType type, VkDescriptorSetLayoutCreateFlags flags = 0,
                     const void* next = nullptr) {
     const VkDescriptorSetLayoutBinding binding{0, type, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
-    const VkDescriptorSetLayoutCreateInfo info{
-        VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, next, flags, 1, &binding};
+    const VkDescriptorSetLayoutCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                               next, flags, 1, &binding};
     set_layout_ = Make(vk.CreateDescriptorSetLayout, vk.DestroyDescriptorSetLayout, info);
-    layout_ =
-        MakePipelineLayout(gpu(), {set_layout_.address(), 1}, VK_SHADER_STAGE_COMPUTE_BIT, 8);
+    layout_ = MakePipelineLayout(gpu(), {set_layout_.address(), 1}, VK_SHADER_STAGE_COMPUTE_BIT, 8);
     pipeline_ = MakeComputePipeline(gpu(), kTransformComp, layout_);
   }
   void MakePools(VkDescriptorType type, VkDescriptorPoolCreateFlags flags = 0) {
@@ -56,8 +55,16 @@ class MemoryDescriptorTest : public VulkanTest {
                              static_cast<uint32_t>(offsets.size()), offsets.data());
   }
   VkWriteDescriptorSet WriteOf(VkDescriptorSet set, const VkDescriptorBufferInfo& info) const {
-    return {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set, 0, 0, 1, kStorageType, nullptr,
-            &info, nullptr};
+    return {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+            nullptr,
+            set,
+            0,
+            0,
+            1,
+            kStorageType,
+            nullptr,
+            &info,
+            nullptr};
   }
   static VkDescriptorBufferInfo InfoOf(VkBuffer buffer) { return {buffer, kStart, kBytes}; }
 
