@@ -39,7 +39,7 @@ bool IsRecent(const std::vector<T>& elements, const T& element) {
 template <typename T>
 void Unify(std::vector<T>& elements) {
   std::ranges::sort(elements);
-  elements.erase(std::ranges::unique(elements).begin(), elements.end());
+  elements.erase(std::unique(elements.begin(), elements.end()), elements.end());
 }
 
 }  // namespace
