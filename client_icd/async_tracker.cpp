@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,6 +15,7 @@
 #include <mutex>
 #include <system_error>
 
+#include "client_icd/userfaultfd.h"
 #include "client_icd/write_tracker.h"
 #include "transport/unique_fd.h"
 
@@ -25,11 +25,6 @@ namespace {
 using transport::UniqueFd;
 
 // What the system's headers may be too old to have, though the kernel has it.
-constexpr int kUserModeOnly = 1;
-constexpr uint64_t kFeatureWriteProtect = 1u << 0;
-constexpr uint64_t kFeatureSharedMemory = 1u << 12;
-constexpr uint64_t kFeatureUnpopulated = 1u << 13;
-constexpr uint64_t kFeatureAsync = 1u << 15;
 constexpr uint64_t kScanProtects = 1u << 0;
 constexpr uint64_t kPageIsWritten = 1u << 1;
 
@@ -116,19 +111,14 @@ class AsyncTracker : public WriteTracker {
 
 }  // namespace
 
-std::unique_ptr<WriteTracker> MakeAsyncTracker(std::string* why) {
+std::unique_ptr<WriteTracker> MakeAsyncTracker(UniqueFd faults, std::string* why) {
   // Only faults of user mode would have to be handled by us, and asynchronous protection has none
   // to handle: so no privilege is needed, and system calls may write to the memory all the same.
-  UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | kUserModeOnly)));
   if (!faults) {
-    *why = "userfaultfd: " + std::system_category().message(errno);
-    return nullptr;
+    faults = OpenUserfaultfd(FaultsOf::kProgram, kFaultsForAsync,
+                             "asynchronous write protection needs Linux 6.7", why);
   }
-  uffdio_api api{};
-  api.api = UFFD_API;
-  api.features = kFeatureWriteProtect | kFeatureSharedMemory | kFeatureUnpopulated | kFeatureAsync;
-  if (::ioctl(faults.get(), UFFDIO_API, &api) != 0) {
-    *why = "asynchronous write protection needs Linux 6.7";
+  if (!faults) {
     return nullptr;
   }
   UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));

@@ -4,12 +4,10 @@
 // protected block stops its thread until a thread of ours has noted it and lifted the protection.
 // Stores by the kernel (read(2) into mapped memory) stop too, which is why the kernel asks for a
 // privilege, and why this tier is not offered without it: otherwise such a read would fail.
-#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +16,7 @@
 #include <thread>
 
 #include "client_icd/tracked_ranges.h"
+#include "client_icd/userfaultfd.h"
 #include "client_icd/write_tracker.h"
 #include "transport/quiet_thread.h"
 #include "transport/unique_fd.h"
@@ -26,11 +25,6 @@ namespace vesper::client {
 namespace {
 
 using transport::UniqueFd;
-
-constexpr uint64_t kFeatureWriteProtect = 1u << 0;
-constexpr uint64_t kFeatureSharedMemory = 1u << 12;
-/// _IO('\xAA', 0): asks /dev/userfaultfd (Linux 6.1) for one.
-constexpr unsigned long kNewUserfaultfd = _IO(0xAA, 0x00);
 
 uint64_t Address(const std::byte* pointer) { return reinterpret_cast<uint64_t>(pointer); }
 
@@ -131,35 +125,13 @@ class FaultTracker : public WriteTracker {
   std::thread handler_;
 };
 
-/// A userfaultfd that may handle the kernel's own faults.
-UniqueFd OpenUserfaultfd() {
-  UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
-  if (!faults) {
-    const int refusal = errno;
-    const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
-    if (device) {
-      faults.Reset(::ioctl(device.get(), kNewUserfaultfd, O_CLOEXEC | O_NONBLOCK));
-    }
-    if (!faults) {
-      errno = refusal;
-    }
-  }
-  return faults;
-}
-
 }  // namespace
 
 std::unique_ptr<WriteTracker> MakeFaultTracker(std::string* why) {
-  UniqueFd faults = OpenUserfaultfd();
+  UniqueFd faults =
+      OpenUserfaultfd(FaultsOf::kProgramAndKernel, kFaultsWriteProtect | kFaultsWriteProtectShared,
+                      "write protection of shared memory needs Linux 5.19", why);
   if (!faults) {
-    *why = "userfaultfd for the kernel's own writes: " + std::system_category().message(errno);
-    return nullptr;
-  }
-  uffdio_api api{};
-  api.api = UFFD_API;
-  api.features = kFeatureWriteProtect | kFeatureSharedMemory;
-  if (::ioctl(faults.get(), UFFDIO_API, &api) != 0) {
-    *why = "write protection of shared memory needs Linux 5.19";
     return nullptr;
   }
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC));

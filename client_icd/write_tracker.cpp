@@ -154,13 +154,14 @@ bool TierFromName(std::string_view name, MemoryTier* tier) {
   return false;
 }
 
-std::unique_ptr<WriteTracker> MakeWriteTracker(MemoryTier tier, std::string* why) {
+std::unique_ptr<WriteTracker> MakeWriteTracker(MemoryTier tier, std::string* why,
+                                               transport::UniqueFd faults) {
   why->clear();
   std::unique_ptr<WriteTracker> tracker;
   size_t grain = 1;
   switch (tier) {
     case MemoryTier::kAsync:
-      tracker = MakeAsyncTracker(why);
+      tracker = MakeAsyncTracker(std::move(faults), why);
       break;
     case MemoryTier::kFault:
       tracker = MakeFaultTracker(why);

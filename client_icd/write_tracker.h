@@ -21,6 +21,8 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/unique_fd.h"
+
 namespace vesper::client {
 
 enum class MemoryTier { kAsync, kCompare, kFault, kSignal, kReference };
@@ -59,10 +61,12 @@ class WriteTracker {
 /// A tracker of that tier which has found the right pages in a trial on a few pages: kernels and
 /// sandboxes refuse, and err, in more ways than version numbers tell. Null with one sentence in
 /// `why` if it can't be had. Null without a reason for tiers that track nothing.
-std::unique_ptr<WriteTracker> MakeWriteTracker(MemoryTier tier, std::string* why);
+/// `faults`: a userfaultfd for the async tracker to use; otherwise it opens one.
+std::unique_ptr<WriteTracker> MakeWriteTracker(MemoryTier tier, std::string* why,
+                                               transport::UniqueFd faults = {});
 
 // One file each; for MakeWriteTracker, which tries them out.
-std::unique_ptr<WriteTracker> MakeAsyncTracker(std::string* why);
+std::unique_ptr<WriteTracker> MakeAsyncTracker(transport::UniqueFd faults, std::string* why);
 std::unique_ptr<WriteTracker> MakeFaultTracker(std::string* why);
 std::unique_ptr<WriteTracker> MakeSignalTracker(std::string* why);
 
