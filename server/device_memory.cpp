@@ -59,17 +59,35 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
     }
   }
   guest_has_it_mapped_ = true;
-  PushLocked(info_.compares_all ? writable_ : Resolve(Stale()), outbox);
-  stale_.Clear();
-  stale_by_shaders_ = false;
-  stale_by_descriptors_ = false;
-  stale_everything_ = false;
+  deferred_.Clear();
+  const ByteRanges stale = TakeStale();
+  PushLocked(info_.compares_all ? writable_ : stale, outbox);
   return VK_SUCCESS;
 }
 
 void HostMemory::Unmap() {
   const std::lock_guard lock(mutex_);
   guest_has_it_mapped_ = false;
+  deferred_.Clear();
+}
+
+void HostMemory::Defer(uint64_t begin, uint64_t end) {
+  const std::lock_guard lock(mutex_);
+  if (guest_has_it_mapped_) {
+    deferred_.Add(begin, std::min(end, size()));
+  }
+}
+
+void HostMemory::Fetch(uint64_t begin, uint64_t end, Outbox& outbox) {
+  const std::lock_guard lock(mutex_);
+  if (is_retired_ || !guest_has_it_mapped_) {
+    return;
+  }
+  const ByteRanges fetched(begin, std::min(end, size()));
+  deferred_ = deferred_.Without(fetched);
+  const ByteRanges stale = TakeStale();
+  stale_ = stale.Without(fetched);
+  PushLocked(stale.And(fetched), outbox);
 }
 
 void HostMemory::Retire() {
@@ -156,17 +174,32 @@ WrittenParts HostMemory::Stale() const {
   return parts;
 }
 
+ByteRanges HostMemory::TakeStale() {
+  ByteRanges stale = Resolve(Stale());
+  stale_.Clear();
+  stale_by_shaders_ = false;
+  stale_by_descriptors_ = false;
+  stale_everything_ = false;
+  return stale;
+}
+
 void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {
   const std::lock_guard lock(mutex_);
   if (is_retired_) {
     return;
   }
   const WrittenParts reached = InReach(parts);
-  if (guest_has_it_mapped_) {
-    PushLocked(info_.compares_all ? writable_ : Resolve(reached), outbox);
-  } else {
+  if (!guest_has_it_mapped_) {
     AddStale(reached);
+    return;
   }
+  ByteRanges ranges = info_.compares_all ? writable_ : Resolve(reached);
+  if (!deferred_.IsEmpty()) {
+    const ByteRanges later = ranges.And(deferred_);
+    AddStale({&later});
+    ranges = ranges.Without(deferred_);
+  }
+  PushLocked(ranges, outbox);
 }
 
 VkMappedMemoryRange HostMemory::AtomRange(uint64_t begin, uint64_t end) const {

@@ -14,7 +14,11 @@
 // the guest has sent, so that nothing ever has to be copied from it.
 //
 // What the device may have written while the guest does not have the memory mapped is *stale*. It
-// is compared when the guest maps, and nothing else is.
+// is compared when the guest maps, and nothing else is. The same goes for ranges that the guest has
+// asked to *defer*, because its program does not read them: they are compared when the guest
+// fetches them. A range is deferred from the guest's word until it is fetched, or the memory is
+// mapped or unmapped; the guest keeps its program away from it for all that time
+// (client_icd/downloads.h).
 #pragma once
 
 #include <array>
@@ -94,6 +98,10 @@ class HostMemory {
   /// The device may have written these parts: what it changed is pushed, if the guest has the
   /// memory mapped, and otherwise when it maps.
   void PushWritten(const WrittenParts& parts, Outbox& outbox);
+  /// What the device writes to [begin, end) stays here until it is fetched.
+  void Defer(uint64_t begin, uint64_t end);
+  /// Pushes what has stayed here of [begin, end), which is not deferred any more.
+  void Fetch(uint64_t begin, uint64_t end, Outbox& outbox);
   /// Writes the guest's bytes; false if the patch does not fit.
   bool Write(std::span<const std::byte> patch);
 
@@ -106,6 +114,8 @@ class HostMemory {
   ByteRanges Resolve(const WrittenParts& parts) const;
   void AddStale(const WrittenParts& parts);
   WrittenParts Stale() const;
+  /// What is stale, as ranges, which it no longer is.
+  ByteRanges TakeStale();
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
   /// Compares bytes that were read from live memory with the twin.
   void PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox);
@@ -133,6 +143,7 @@ class HostMemory {
   bool stale_by_shaders_ = false;
   bool stale_by_descriptors_ = false;
   bool stale_everything_ = false;
+  ByteRanges deferred_;
   // Blocks to which the guest wrote outside of writable ranges.
   std::vector<bool> guest_blocks_;
   // Over the memory, for the reader.

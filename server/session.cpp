@@ -406,6 +406,12 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
       }
       case number::vesperWriteMemory:
         return WriteMemory(device, *static_cast<proto::Args_vesperWriteMemory*>(args));
+      case number::vesperDeferMemory:
+        DeferMemory(device, *static_cast<proto::Args_vesperDeferMemory*>(args));
+        return true;
+      case number::vesperFetchMemory:
+        FetchMemory(device, *static_cast<proto::Args_vesperFetchMemory*>(args));
+        return true;
       case number::vesperGetQueue:
         return GetQueue(device, *static_cast<proto::Args_vesperGetQueue*>(args));
       case number::vesperCopyMemoryToImage:

@@ -73,6 +73,8 @@ class Session {
                           const proto::Args_vkGetQueryPoolResults& args);
   bool MapMemory(HostDevice& device, proto::Args_vesperMapMemory& args);
   bool WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemory& args);
+  void DeferMemory(HostDevice& device, const proto::Args_vesperDeferMemory& args);
+  void FetchMemory(HostDevice& device, const proto::Args_vesperFetchMemory& args);
   /// True if the driver writes no more handles than there is room for.
   bool HasRoomForGroupHandles(HostDevice& device,
                               const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args);

@@ -10,6 +10,9 @@
 namespace vesper::server {
 namespace {
 
+/// What the guest fetches comes in pieces of this size.
+constexpr uint64_t kFetchedPiece = 256u << 10;
+
 /// Fills in the host pointers of a copy's regions; false if one reaches past the data.
 template <typename Region>
 bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags, Region* regions,
@@ -165,6 +168,28 @@ bool Session::WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemor
   HostMemory* memory = FindMemory(device, args.memory);
   return memory == nullptr ||
          memory->Write({static_cast<const std::byte*>(args.pPatch), args.patchSize});
+}
+
+void Session::DeferMemory(HostDevice& device, const proto::Args_vesperDeferMemory& args) {
+  HostMemory* memory = FindMemory(device, args.memory);
+  if (memory != nullptr && args.offset <= memory->size()) {
+    memory->Defer(args.offset, args.offset + std::min(args.size, memory->size() - args.offset));
+  }
+}
+
+void Session::FetchMemory(HostDevice& device, const proto::Args_vesperFetchMemory& args) {
+  HostMemory* memory = FindMemory(device, args.memory);
+  if (memory == nullptr || args.offset > memory->size()) {
+    return;
+  }
+  // In pieces: the program waits for the first byte, and what follows is read ahead for it.
+  const uint64_t end = args.offset + std::min(args.size, memory->size() - args.offset);
+  for (uint64_t begin = args.offset; begin < end; begin += kFetchedPiece) {
+    const uint64_t size = std::min(kFetchedPiece, end - begin);
+    memory->Fetch(begin, begin + size, outbox_);
+    const proto::Args_vesperFetchedMemory fetched{args.memory, args.round, begin, size};
+    outbox_.Push(proto::command_number::vesperFetchedMemory, &fetched);
+  }
 }
 
 void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos, uint32_t count) {

@@ -256,6 +256,85 @@ TEST_F(DeviceMemory, WhatIsNotMappedIsComparedAtTheNextMap) {
   EXPECT_EQ(sink_.ApplyTo(guest_.data()), 0u);
 }
 
+TEST_F(DeviceMemory, WhatIsDeferredIsPushedWhenItIsFetched) {
+  Allocation allocation(kGuestSize);
+  const auto memory = Make(allocation);
+  memory->SetWritable(0, kGuestSize, Writers::kShaders);
+  ASSERT_EQ(memory->Map({}, outbox_), VK_SUCCESS);
+  memory->Defer(1000, 5000);
+  std::fill_n(allocation.data(), 6000, std::byte{1});
+  const WrittenParts all{nullptr, true, false};
+  memory->PushWritten(all, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 2000u) << "all but what is deferred";
+  memory->Fetch(2000, 3000, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 1000u);
+  EXPECT_EQ(guest_[2000], std::byte{1});
+  EXPECT_EQ(guest_[3000], std::byte{0});
+  memory->Fetch(2000, 3000, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 0u);
+  // What was fetched is pushed again, the rest is not.
+  std::fill_n(allocation.data(), 6000, std::byte{2});
+  memory->PushWritten(all, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 3000u);
+  memory->Fetch(0, kGuestSize, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 3000u);
+  EXPECT_EQ(std::memcmp(guest_.data(), allocation.data(), kGuestSize), 0);
+}
+
+TEST_F(DeviceMemory, FetchingWhatNoWorkWroteComparesNothing) {
+  Allocation allocation(kGuestSize);
+  const auto memory = Make(allocation);
+  memory->SetWritable(0, kGuestSize, Writers::kShaders);
+  ASSERT_EQ(memory->Map({}, outbox_), VK_SUCCESS);
+  memory->Defer(0, kGuestSize);
+  const ByteRanges written(100, 200);
+  memory->PushWritten({&written}, outbox_);
+  std::fill_n(allocation.data(), 1000, std::byte{1});
+  memory->Fetch(0, kGuestSize, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 100u) << "the rest is of work that is not done yet";
+}
+
+TEST_F(DeviceMemory, BothSidesWriteWhatIsDeferred) {
+  Allocation allocation(kGuestSize);
+  const auto memory = Make(allocation);
+  memory->SetWritable(0, kGuestSize, Writers::kShaders);
+  ASSERT_EQ(memory->Map({}, outbox_), VK_SUCCESS);
+  memory->Defer(0, kGuestSize);
+  std::fill_n(allocation.data(), 64, std::byte{1});
+  memory->PushWritten({nullptr, true, false}, outbox_);
+  // Sent before the guest fetched: a byte of a page that it emptied.
+  GuestWrites(*memory, 7, {std::byte{9}});
+  memory->Fetch(0, 4096, outbox_);
+  EXPECT_EQ(sink_.ApplyTo(guest_.data()), 63u);
+  EXPECT_EQ(allocation.data()[7], std::byte{9});
+  EXPECT_EQ(allocation.data()[6], std::byte{1});
+}
+
+TEST_F(DeviceMemory, MappingAndUnmappingEndDeferring) {
+  Allocation allocation(kGuestSize);
+  const auto memory = Make(allocation);
+  memory->SetWritable(0, kGuestSize, Writers::kShaders);
+  const WrittenParts all{nullptr, true, false};
+  memory->Defer(0, kGuestSize);  // not mapped: means nothing
+  ASSERT_EQ(memory->Map({}, outbox_), VK_SUCCESS);
+  for (const bool unmaps : {false, true}) {
+    memory->Defer(0, kGuestSize);
+    allocation.data()[unmaps ? 1 : 0] = std::byte{1};
+    memory->PushWritten(all, outbox_);
+    EXPECT_EQ(sink_.ApplyTo(guest_.data()), 0u);
+    if (unmaps) {
+      memory->Unmap();
+      memory->Fetch(0, kGuestSize, outbox_);
+      EXPECT_EQ(sink_.ApplyTo(guest_.data()), 0u);
+    }
+    ASSERT_EQ(memory->Map({}, outbox_), VK_SUCCESS);
+    EXPECT_EQ(sink_.ApplyTo(guest_.data()), 1u);
+    allocation.data()[unmaps ? 3 : 2] = std::byte{1};
+    memory->PushWritten(all, outbox_);
+    EXPECT_EQ(sink_.ApplyTo(guest_.data()), 1u);
+  }
+}
+
 TEST_F(DeviceMemory, RetiredMemoryIsLeftAlone) {
   Allocation allocation(kGuestSize);
   const auto memory = Make(allocation);
