@@ -5,6 +5,8 @@
 // progress. Memory that the work wrote was pushed before that.
 #include "client_icd/fence.h"
 
+#include <vector>
+
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/wait.h"
@@ -65,9 +67,10 @@ VKAPI_ATTR void VKAPI_CALL vkDestroyFence(VkDevice device, VkFence fence,
 VKAPI_ATTR VkResult VKAPI_CALL vkResetFences(VkDevice device, uint32_t fenceCount,
                                              const VkFence* pFences) {
   Device& owner = Device::From(device);
+  const std::vector<VkFence> fences(pFences, pFences + fenceCount);
   const std::lock_guard lock(owner.session().progress_mutex());
-  for (uint32_t i = 0; i < fenceCount; ++i) {
-    if (Fence* object = Find(owner, pFences[i])) {
+  for (const VkFence fence : fences) {
+    if (Fence* object = Find(owner, fence)) {
       object->signaled = false;
       object->queue.reset();
     }
@@ -91,10 +94,12 @@ VKAPI_ATTR VkResult VKAPI_CALL vkWaitForFences(VkDevice device, uint32_t fenceCo
                                                const VkFence* pFences, VkBool32 waitAll,
                                                uint64_t timeout) {
   Device& owner = Device::From(device);
+  // Looked at with a lock held, as the program's own array must not be (downloads.h).
+  const std::vector<VkFence> fences(pFences, pFences + fenceCount);
   const auto signaled = [&] {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < fenceCount; ++i) {
-      const Fence* object = Find(owner, pFences[i]);
+    for (const VkFence fence : fences) {
+      const Fence* object = Find(owner, fence);
       count += object != nullptr && object->IsSignaled() ? 1 : 0;
     }
     return waitAll == VK_TRUE || fenceCount == 0 ? count == fenceCount : count > 0;

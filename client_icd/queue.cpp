@@ -6,6 +6,7 @@
 #include "client_icd/queue.h"
 
 #include <utility>
+#include <vector>
 
 #include "client_icd/command_buffer.h"
 #include "client_icd/device.h"
@@ -143,17 +144,22 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
   if (const VkResult pending = device.TakePendingError(kErrors)) {
     return pending;
   }
+  // What the program points to is read without the lock: it may have to be fetched (downloads.h).
+  std::vector<PendingSignal> signals;
+  ForEachSignal(batches, count, [&](uint32_t batch, const Signal& signal) {
+    signals.push_back({batch, ToId(signal.semaphore), signal.value});
+  });
   {
     const std::lock_guard lock(session.progress_mutex());
     QueueProgress& progress = *queue.progress();
     const uint64_t first = progress.submitted + 1;
-    ForEachSignal(batches, count, [&](uint32_t batch, const Signal& signal) {
+    for (const PendingSignal& signal : signals) {
       const auto* semaphore =
-          static_cast<const Semaphore*>(session.store().State(ToId(signal.semaphore)));
+          static_cast<const Semaphore*>(session.store().State(signal.semaphore));
       if (semaphore != nullptr && semaphore->is_timeline) {
-        progress.signals.push_back({first + batch, ToId(signal.semaphore), signal.value});
+        progress.signals.push_back({first + signal.batch, signal.semaphore, signal.value});
       }
-    });
+    }
     // A submission without batches still counts: its fence waits for what came before.
     progress.submitted += count == 0 ? 1 : count;
     AttachFence(session, fence, queue.progress(), progress.submitted);

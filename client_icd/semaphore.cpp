@@ -5,6 +5,7 @@
 #include "client_icd/semaphore.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
@@ -86,9 +87,13 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetSemaphoreCounterValue(VkDevice device, VkSem
     return VK_ERROR_DEVICE_LOST;
   }
   owner.session().Flush();
-  const std::lock_guard lock(owner.session().progress_mutex());
-  const Semaphore* object = Find(owner, semaphore);
-  *pValue = object == nullptr ? 0 : object->value;
+  uint64_t value = 0;
+  {
+    const std::lock_guard lock(owner.session().progress_mutex());
+    const Semaphore* object = Find(owner, semaphore);
+    value = object == nullptr ? 0 : object->value;
+  }
+  *pValue = value;
   return VK_SUCCESS;
 }
 
@@ -96,14 +101,18 @@ VKAPI_ATTR VkResult VKAPI_CALL vkWaitSemaphores(VkDevice device,
                                                 const VkSemaphoreWaitInfo* pWaitInfo,
                                                 uint64_t timeout) {
   Device& owner = Device::From(device);
+  // Looked at with a lock held, as the program's own arrays must not be (downloads.h).
+  const size_t total = pWaitInfo->semaphoreCount;
+  const std::vector<VkSemaphore> semaphores(pWaitInfo->pSemaphores, pWaitInfo->pSemaphores + total);
+  const std::vector<uint64_t> values(pWaitInfo->pValues, pWaitInfo->pValues + total);
+  const bool any = (pWaitInfo->flags & VK_SEMAPHORE_WAIT_ANY_BIT) != 0;
   const auto reached = [&] {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < pWaitInfo->semaphoreCount; ++i) {
-      const Semaphore* object = Find(owner, pWaitInfo->pSemaphores[i]);
-      count += object != nullptr && object->value >= pWaitInfo->pValues[i] ? 1 : 0;
+    size_t count = 0;
+    for (size_t i = 0; i < total; ++i) {
+      const Semaphore* object = Find(owner, semaphores[i]);
+      count += object != nullptr && object->value >= values[i] ? 1 : 0;
     }
-    const bool any = (pWaitInfo->flags & VK_SEMAPHORE_WAIT_ANY_BIT) != 0;
-    return any ? count > 0 : count == pWaitInfo->semaphoreCount;
+    return any ? count > 0 : count == total;
   };
   return WaitOnDevice(owner, timeout, reached);
 }
@@ -118,9 +127,10 @@ VKAPI_ATTR VkResult VKAPI_CALL vkSignalSemaphore(VkDevice device,
                                      &args.ret, kErrors & ~kDeviceLost);
   owner.session().Flush();
   if (result == VK_SUCCESS) {
+    const VkSemaphoreSignalInfo info = *pSignalInfo;
     const std::lock_guard lock(owner.session().progress_mutex());
-    if (Semaphore* object = Find(owner, pSignalInfo->semaphore)) {
-      object->value = std::max(object->value, pSignalInfo->value);
+    if (Semaphore* object = Find(owner, info.semaphore)) {
+      object->value = std::max(object->value, info.value);
     }
     owner.session().NotifyProgress();
   }
