@@ -117,6 +117,9 @@ int Doctor(const DoctorOptions& options) {
   }
   report.Section("Tracking of written memory");
   CheckTracking(report);
+  report.Section("Downloads of mapped memory");
+  CheckDownloads(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp,
+                 report);
   report.Section("Sharing of memory with the server");
   CheckSharing(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp, report);
 

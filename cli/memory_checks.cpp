@@ -15,10 +15,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <system_error>
 
 #include "cli/experiment.h"
+#include "client_icd/absent_pages.h"
+#include "client_icd/downloads.h"
 #include "client_icd/write_tracker.h"
 #include "transport/unique_fd.h"
 
@@ -159,6 +162,35 @@ void CheckTracking(Report& report) {
        "needs vm.unprivileged_userfaultfd=1 or the capability CAP_SYS_PTRACE");
   Tell(report, "signal, mprotect and a signal handler, if asked for",
        try_tier(MemoryTier::kSignal));
+}
+
+void CheckDownloads(bool is_tcp, Report& report) {
+  client::DownloadMode mode = client::DownloadMode::kAuto;
+  const char* asked = std::getenv("VESPER_DOWNLOAD");
+  const bool is_known = asked == nullptr || client::DownloadModeFromName(asked, &mode);
+  const bool is_asked = is_known && asked != nullptr && mode != client::DownloadMode::kAuto;
+  MemoryTier tier = MemoryTier::kAsync;
+  const char* tier_asked = std::getenv("VESPER_MEMORY");
+  if (tier_asked != nullptr) {
+    client::TierFromName(tier_asked, &tier);
+  }
+  const ExperimentResult result = RunExperiment(
+      [tier](std::string* text) {
+        std::unique_ptr<client::WriteTracker> tracker;
+        return client::MakeAbsentPages(tier, &tracker, text) != nullptr;
+      },
+      kLimit);
+  std::string used = "what the device writes is pushed to programs";
+  if (result.succeeded && mode == client::DownloadMode::kAlways) {
+    used = "what the device writes is fetched when programs read it";
+  } else if (result.succeeded && mode != client::DownloadMode::kPush &&
+             (mode == client::DownloadMode::kRarelyRead || is_tcp)) {
+    used = "what programs rarely read is fetched when they do";
+    used += mode == client::DownloadMode::kAuto ? ", if the server is on another machine" : "";
+  }
+  report.Add(Verdict::kGood, used + (is_asked ? ", as VESPER_DOWNLOAD asks" : ""));
+  Tell(report, "downloads on first touch", result,
+       "needs Linux 5.14, and vm.unprivileged_userfaultfd=1 or the capability CAP_SYS_PTRACE");
 }
 
 void CheckSharing(bool is_tcp, Report& report) {

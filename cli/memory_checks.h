@@ -12,6 +12,9 @@ namespace vesper::cli {
 /// Ways to track written pages, best first, and the one that is in use.
 void CheckTracking(Report& report);
 
+/// When programs get what the device wrote; `is_tcp` says that the server is reached through TCP.
+void CheckDownloads(bool is_tcp, Report& report);
+
 /// Ways to share memory with a server; `is_tcp` says that it is reached through TCP.
 void CheckSharing(bool is_tcp, Report& report);
 

@@ -194,6 +194,9 @@ VKAPI_ATTR void VKAPI_CALL vkDestroyDevice(VkDevice device, const VkAllocationCa
   }
   Device& object = Device::From(device);
   Session& session = object.session();
+  if (Downloads* downloads = session.shadows().downloads()) {
+    downloads->ForgetDevice(object.id);
+  }
   const proto::Args_vkDestroyDevice args{device, nullptr};
   session.Post(proto::command_number::vkDestroyDevice, &args);
   session.Flush();

@@ -111,12 +111,19 @@ VkResult Unmap(Device& device, VkDeviceMemory handle, VkMemoryUnmapFlags flags) 
   }
   const bool reserve = (flags & VK_MEMORY_UNMAP_RESERVE_BIT_EXT) != 0;
   Collect(device, *memory, 0, memory->size);
+  Downloads* downloads = device.session().shadows().downloads();
+  const bool was_deferred = downloads != nullptr && downloads->Forget(ToId(handle));
   if (!device.session().shadows().Unmap(*memory->shadow, reserve)) {
-    return VK_ERROR_MEMORY_MAP_FAILED;  // it is mapped as before
+    // It is mapped as before, but for what was deferred: that is fetched.
+    memory->agreed_at.reset();
+    if (was_deferred) {
+      Agree(device, handle, *memory);
+    }
+    return VK_ERROR_MEMORY_MAP_FAILED;
   }
   memory->is_mapped = false;
   memory->agreed_at.reset();
-  if (const uint64_t releases = device.releases(); device.IsIdle()) {
+  if (const uint64_t releases = device.releases(); device.IsIdle() && !was_deferred) {
     memory->agreed_at = releases;
   }
   device.RemoveMapped(memory->shadow.get());

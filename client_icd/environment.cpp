@@ -41,6 +41,7 @@ Environment Environment::Read() {
     environment.server = DefaultServer();
   }
   environment.memory = Variable("VESPER_MEMORY");
+  environment.download = Variable("VESPER_DOWNLOAD");
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");

@@ -12,6 +12,10 @@ namespace vesper::client {
 ///   VESPER_SERVER  where the host's server listens: unix:/path or tcp:HOST:PORT
 ///   VESPER_MEMORY  how written pages of mapped memory are found: async, compare, fault, signal or
 ///                  reference (write_tracker.h); the best that works if not set
+///   VESPER_DOWNLOAD  when the program gets what the device wrote: push (before it learns that the
+///                  work is done), lazy (what it rarely reads when it does; downloads.h), auto (the
+///                  default: lazy if the server is on another machine) or always (for tests: all of
+///                  it when it is read)
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
@@ -20,6 +24,7 @@ namespace vesper::client {
 struct Environment {
   std::string server;
   std::string memory;
+  std::string download;
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
   bool always_compress = false;
   bool debug_sync = false;

@@ -43,6 +43,7 @@ struct Session::PendingCall {
   PendingCall* next = nullptr;
   const proto::Record* record = nullptr;
   void* args = nullptr;
+  proto::Buffer reply;  // its bytes, if the caller has to write them to args
   bool done = false;
   bool ok = false;
   std::condition_variable changed;
@@ -70,6 +71,9 @@ Session::~Session() {
     connection_->Shutdown();
     if (reader_.joinable()) {
       reader_.join();
+    }
+    if (environment_.debug_log && may_stop_) {
+      Say("downloads: " + shadows_->downloads()->Summary());
     }
   } else if (reader_.joinable()) {
     // A forked child has no reader thread and must leave the parent's connection alone: shutting it
@@ -117,14 +121,42 @@ void Session::Enqueue(uint16_t number, const void* args) {
   if (IsLost() || !KnowsCommand(number)) {
     return;
   }
-  const std::lock_guard lock(stream_mutex_);
-  CutBatch();
-  const size_t header = proto::BeginCommand(batch_, number, 0, 0);
-  proto::Encoder(batch_, known_structs_, IdOfHandle).Request(*proto::CommandRecord(number), args);
-  if (!proto::FinishCommand(batch_, header)) {
+  if (!Append(number, args, nullptr)) {
     Lose("a command is larger than a frame, or memory is out");
   }
+}
+
+bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply) {
+  const uint16_t flags = wants_reply == nullptr ? 0 : proto::kWantsReply;
+  uint64_t serial = 0;
+  const auto encode = [&](proto::Buffer& buffer) {
+    const size_t header = proto::BeginCommand(buffer, number, flags, serial);
+    proto::Encoder(buffer, known_structs_, IdOfHandle).Request(*proto::CommandRecord(number), args);
+    return proto::FinishCommand(buffer, header);
+  };
+  std::unique_lock lock(stream_mutex_);
+  if (wants_reply != nullptr) {
+    serial = wants_reply->serial = next_serial_++;
+    const std::lock_guard calls_lock(calls_mutex_);
+    wants_reply->next = std::exchange(calls_, wants_reply);
+  }
+  bool ok = true;
+  if (may_stop_) {
+    lock.unlock();
+    proto::Buffer apart;
+    ok = encode(apart);
+    lock.lock();
+    CutBatch();
+    if (ok) {
+      batch_.Put(apart.Bytes().data(), apart.size());
+      ok = !batch_.Failed();
+    }
+  } else {
+    CutBatch();
+    ok = encode(batch_);
+  }
   queued_.store(batch_.size(), std::memory_order_relaxed);
+  return ok;
 }
 
 void Session::PostEncoded(std::span<const std::byte> commands) {
@@ -161,26 +193,18 @@ bool Session::Call(uint16_t number, void* args) {
   PendingCall call;
   call.record = proto::CommandRecord(number);
   call.args = args;
-  {
-    const std::lock_guard lock(stream_mutex_);
-    CutBatch();
-    call.serial = next_serial_++;
+  if (!Append(number, args, &call)) {
     {
       const std::lock_guard calls_lock(calls_mutex_);
-      call.next = std::exchange(calls_, &call);
+      TakeCall(call.serial);
     }
-    const size_t header = proto::BeginCommand(batch_, number, proto::kWantsReply, call.serial);
-    proto::Encoder(batch_, known_structs_, IdOfHandle).Request(*call.record, args);
-    if (!proto::FinishCommand(batch_, header)) {
-      {
-        const std::lock_guard calls_lock(calls_mutex_);
-        TakeCall(call.serial);
-      }
-      if (batch_.Failed()) {
-        Lose("memory is out");  // the batch holds what others have posted, too
-      }
-      return false;
+    std::unique_lock lock(stream_mutex_);
+    const bool is_broken = batch_.Failed();
+    lock.unlock();
+    if (is_broken) {
+      Lose("memory is out");  // the batch holds what others have posted, too
     }
+    return false;
   }
   Flush();
   std::unique_lock lock(calls_mutex_);
@@ -188,6 +212,14 @@ bool Session::Call(uint16_t number, void* args) {
     return false;
   }
   call.changed.wait(lock, [&call] { return call.done; });
+  lock.unlock();
+  if (call.ok && may_stop_) {
+    proto::Reader reader(call.reply.Bytes());
+    call.ok = proto::DecodeReply(*call.record, reader, args);
+    if (!call.ok) {
+      Lose("the server sent something malformed");
+    }
+  }
   return call.ok;
 }
 
@@ -293,6 +325,9 @@ void Session::ReadLoop() {
     reason = "memory is out";
   }
   Lose(reason);
+  if (Downloads* downloads = shadows_->downloads()) {
+    downloads->GiveUp();
+  }
 }
 
 std::string Session::ReadUntilTheEnd() {
@@ -340,9 +375,14 @@ bool Session::HandleReply(const proto::Command& command) {
     return false;
   }
   // The caller sleeps until `done`, so its memory stays where it is.
-  proto::Reader reader(command.body);
-  const bool ok = call->record->number == command.number &&
-                  proto::DecodeReply(*call->record, reader, call->args);
+  bool ok = call->record->number == command.number;
+  if (ok && may_stop_) {
+    call->reply.Put(command.body.data(), command.body.size());
+    ok = !call->reply.Failed();
+  } else if (ok) {
+    proto::Reader reader(command.body);
+    ok = proto::DecodeReply(*call->record, reader, call->args);
+  }
   const std::lock_guard lock(calls_mutex_);
   call->ok = ok;
   call->done = true;
@@ -356,6 +396,7 @@ bool Session::HandlePush(const proto::Command& command) {
   switch (command.number) {
     case number::vesperProgress:
     case number::vesperPushMemory:
+    case number::vesperFetchedMemory:
     case number::vesperPoisoned:
     case number::vesperDeviceLost:
     case number::vesperGoodbye:
@@ -381,6 +422,8 @@ bool Session::HandlePush(const proto::Command& command) {
     }
     case number::vesperPushMemory:
       return HandlePushMemory(raw);
+    case number::vesperFetchedMemory:
+      return HandleFetchedMemory(raw);
     case number::vesperPoisoned: {
       const auto& poisoned = *static_cast<const proto::Args_vesperPoisoned*>(raw);
       const std::lock_guard lock(objects_mutex_);
@@ -408,9 +451,28 @@ bool Session::HandlePush(const proto::Command& command) {
 
 bool Session::HandlePushMemory(const void* raw) {
   const auto& push = *static_cast<const proto::Args_vesperPushMemory*>(raw);
+  const std::span patch(static_cast<const std::byte*>(push.pPatch), push.patchSize);
   const std::shared_ptr<Shadow> shadow = shadows_->Find(push.memory);
-  return shadow == nullptr ||  // freed meanwhile
-         shadow->Apply({static_cast<const std::byte*>(push.pPatch), push.patchSize});
+  if (shadow == nullptr) {
+    return true;  // freed meanwhile
+  }
+  if (!shadow->Apply(patch)) {
+    return false;
+  }
+  if (Downloads* downloads = shadows_->downloads()) {
+    downloads->NotePushed(push.memory, patch);
+  }
+  return true;
+}
+
+bool Session::HandleFetchedMemory(const void* raw) {
+  const auto& fetched = *static_cast<const proto::Args_vesperFetchedMemory*>(raw);
+  Downloads* downloads = shadows_->downloads();
+  if (downloads == nullptr) {
+    return false;
+  }
+  downloads->HandleFetched(fetched.memory, fetched.round, fetched.offset, fetched.size);
+  return true;
 }
 
 void Session::HandleProgress(proto::ObjectId queue_id, uint64_t value) {

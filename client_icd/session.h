@@ -7,10 +7,11 @@
 // lock, so threads go on posting while a large batch is on its way. Large pieces of memory are
 // written by a thread of their own, while the next piece is made.
 // In: one reader thread, from set-up to the end of the session. It writes replies into the memory
-// of the threads that wait for them, applies what the host pushes, and never waits for the writers:
-// so the host can always get rid of what it has to say, and neither side can block the other.
-// Waits (fences, semaphores, queues) sleep on one condition variable that the reader signals when
-// progress arrives. Data that the device wrote arrive before the progress that releases the waiter.
+// of the threads that wait for them (or has them do it, where that memory may be absent), applies
+// what the host pushes, and never waits for the writers: so the host can always get rid of what it
+// has to say, and neither side can block the other. Waits (fences, semaphores, queues) sleep on one
+// condition variable that the reader signals when progress arrives. Data that the device wrote
+// arrive before the progress that releases the waiter.
 //
 // The end: a lost connection, a malformed message or the host's goodbye makes the session *lost*,
 // for good. Everybody who waits wakes up, and every later command fails at once. In a forked child
@@ -132,6 +133,10 @@ class Session {
   void HandleProgress(proto::ObjectId queue, uint64_t value);
   /// Takes a call out of calls_; null if there is none. With calls_mutex_ held.
   PendingCall* TakeCall(uint64_t serial);
+  /// Queues one command, encoded apart from the stream if its arguments may be absent.
+  /// `wants_reply` waits in calls_ from before it is in the stream. False if it can't be encoded.
+  bool Append(uint16_t number, const void* args, PendingCall* wants_reply);
+  bool HandleFetchedMemory(const void* args);
   void BeginBatch();
   void CutBatch();
   // Both with write_mutex_ held.
@@ -146,6 +151,9 @@ class Session {
   proto::Arena snapshot_arena_;
   proto::Snapshot snapshot_;
   ObjectStore store_;
+  /// A thread that touches the program's memory may stop until the reader has received something
+  /// (downloads.h): never with a lock that the reader or the stream needs.
+  bool may_stop_ = false;
 
   // One word in a page that fork() leaves zeroed in the child.
   std::atomic<uint32_t>* alive_in_this_process_ = nullptr;

@@ -62,11 +62,18 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
     return nullptr;
   }
   std::string note;
-  session->shadows_ = Shadows::Create(environment.memory, &note);
+  std::string downloads;
+  session->shadows_ =
+      Shadows::Create(*session, environment, session->connection_->IsLocal(), &note, &downloads);
+  session->may_stop_ = session->shadows_->downloads() != nullptr;
   // Who asked for a tier hears if it is another.
   if (environment.debug_log || (!environment.memory.empty() && !note.empty())) {
     Say(std::string("mapped memory: ") + TierName(session->shadows_->tier()) +
         (note.empty() ? "" : "; " + note));
+  }
+  const bool is_lazy_asked = environment.download == "lazy" || environment.download == "always";
+  if (environment.debug_log || (is_lazy_asked && !session->may_stop_)) {
+    Say("downloads: " + downloads);
   }
   session->OfferGuestExtensions();
   session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);

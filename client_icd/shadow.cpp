@@ -297,6 +297,35 @@ uint32_t Shadow::CompareBlock(ShadowSender& sender, size_t block) {
   return pages;
 }
 
+void Shadow::VisitDeferrable(DownloadBlocks::Run run, bool fill, const Downloads::Parts& visit) {
+  static_assert(DownloadBlocks::kBytes == kBlockBytes);
+  if (lost_track_ || live_ == nullptr) {
+    return;
+  }
+  const auto is_agreed = [this](size_t block) {
+    return !tracks_ || (blocks_[block].has_twin && blocks_[block].state != State::kFresh);
+  };
+  const auto visit_agreed = [&](uint64_t data, uint64_t hole) {
+    DownloadBlocks::Run part{RoundUp(data, kBlockBytes) / kBlockBytes, 0};
+    for (size_t block = part.begin; block <= hole / kBlockBytes; ++block) {
+      part.end = block;
+      if (block == hole / kBlockBytes || !is_agreed(block)) {
+        if (!part.IsEmpty()) {
+          visit(part);
+        }
+        part.begin = block + 1;
+      }
+    }
+  };
+  const uint64_t begin = run.begin * kBlockBytes;
+  const uint64_t end = run.end * kBlockBytes;
+  if (fill && arena_.Fill(piece_, begin, end)) {
+    visit_agreed(begin, end);
+  } else {
+    arena_.ForEachWritten(piece_, begin, end, visit_agreed);
+  }
+}
+
 void Shadow::Track(ShadowSender& sender, WriteTracker& tracker, size_t index) {
   std::vector<PageRange> all;
   if (!tracker.Take(ViewOf(index * kBlockBytes, BlockEnd(index)), all)) {

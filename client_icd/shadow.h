@@ -23,6 +23,7 @@
 #include <span>
 #include <vector>
 
+#include "client_icd/downloads.h"
 #include "client_icd/shadow_arena.h"
 #include "client_icd/write_tracker.h"
 #include "proto/object_id.h"
@@ -31,13 +32,6 @@ namespace vesper::client {
 
 class ShadowSender;
 class Shadows;
-
-/// Where the program sees the shadow.
-struct ShadowView {
-  PageRange range;
-  uint64_t offset = 0;  // of range.begin in the allocation
-  bool is_own = false;  // not the arena's: unmapped, or left reserved, when the program unmaps
-};
 
 class Shadow {
  public:
@@ -97,6 +91,10 @@ class Shadow {
   bool Compare(ShadowSender& sender, uint64_t begin, uint64_t end);
   /// How many pages differed.
   uint32_t CompareBlock(ShadowSender& sender, size_t block);
+
+  /// Calls visit(part) for the parts of the run whose pages are in the file and have a twin; with
+  /// `fill` the file is given the pages that it lacks.
+  void VisitDeferrable(DownloadBlocks::Run run, bool fill, const Downloads::Parts& visit);
 
   /// A compared block is tracked again.
   void Track(ShadowSender& sender, WriteTracker& tracker, size_t block);

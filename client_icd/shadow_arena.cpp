@@ -203,6 +203,11 @@ void ShadowArena::GiveUpProgramView(Piece& piece) {
   piece.program = nullptr;
 }
 
+bool ShadowArena::Fill(const Piece& piece, uint64_t begin, uint64_t end) const {
+  return piece.in_file && ::fallocate(file_.get(), 0, static_cast<off_t>(piece.file_offset + begin),
+                                      static_cast<off_t>(end - begin)) == 0;
+}
+
 std::byte* ShadowArena::MapAt(const Piece& piece, uint64_t offset, std::byte* address,
                               uint64_t bytes) const {
   const int fixed = address == nullptr ? 0 : MAP_FIXED;

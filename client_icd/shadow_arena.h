@@ -48,6 +48,9 @@ class ShadowArena {
   /// The program keeps the address range of its view, which is never touched again here.
   void GiveUpProgramView(Piece& piece);
 
+  /// Gives the file all pages of a range of the piece; false if the system refuses.
+  bool Fill(const Piece& piece, uint64_t begin, uint64_t end) const;
+
   /// Maps `bytes` bytes of the piece from `offset` at `address`, in place of what is there, or
   /// anywhere if that is null. Null if the system refuses.
   std::byte* MapAt(const Piece& piece, uint64_t offset, std::byte* address, uint64_t bytes) const;

@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <new>
 
+#include "client_icd/environment.h"
+#include "client_icd/session.h"
 #include "client_icd/shadow_sender.h"
+#include "proto/records_gen.h"
 
 namespace vesper::client {
 namespace {
@@ -15,8 +18,9 @@ uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * t
 
 }  // namespace
 
-Shadows::Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker)
-    : tier_(tier), tracker_(std::move(tracker)) {}
+Shadows::Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker,
+                 std::unique_ptr<Downloads> downloads)
+    : tier_(tier), tracker_(std::move(tracker)), downloads_(std::move(downloads)) {}
 
 Shadows::~Shadows() {
   while (!table_.empty()) {
@@ -24,22 +28,53 @@ Shadows::~Shadows() {
   }
 }
 
-std::unique_ptr<Shadows> Shadows::Create(const std::string& wanted, std::string* note) {
+std::unique_ptr<Shadows> Shadows::Create(Session& session, const Environment& environment,
+                                         bool is_link_local, std::string* note,
+                                         std::string* downloads) {
   MemoryTier tier = MemoryTier::kAsync;
-  const bool is_asked = TierFromName(wanted, &tier);
-  std::string why;
-  if (!is_asked && !wanted.empty()) {
+  const bool is_asked = TierFromName(environment.memory, &tier);
+  if (!is_asked && !environment.memory.empty()) {
     *note = "expected VESPER_MEMORY to be async, compare, fault, signal or reference, got '" +
-            wanted + "', which is ignored";
+            environment.memory + "', which is ignored";
   }
+  DownloadMode mode = DownloadMode::kAuto;
+  if (!DownloadModeFromName(environment.download, &mode)) {
+    *downloads = "expected VESPER_DOWNLOAD to be auto, push, lazy or always, got '" +
+                 environment.download + "', which is ignored; ";
+  }
+  std::string why;
+  if (mode == DownloadMode::kPush) {
+    why = "VESPER_DOWNLOAD asks for that";
+  } else if (mode == DownloadMode::kAuto && is_link_local) {
+    why = "the server is on this machine";
+  } else if (!session.KnowsCommand(proto::command_number::vesperFetchMemory)) {
+    why = "the server can't do otherwise";
+  }
+  const bool may_defer = why.empty();
   // Comparing comes before handling faults: it is slower for large mappings, and can't go wrong.
   for (const MemoryTier candidate : {tier, MemoryTier::kCompare}) {
-    std::unique_ptr<WriteTracker> tracker = MakeWriteTracker(candidate, &why);
-    if (tracker != nullptr || why.empty()) {
-      return std::make_unique<Shadows>(candidate, std::move(tracker));
+    std::unique_ptr<WriteTracker> tracker;
+    std::unique_ptr<AbsentPages> pages;
+    if (may_defer) {
+      why.clear();
+      pages = MakeAbsentPages(candidate, &tracker, &why);
     }
-    *note += std::string(note->empty() ? "" : "; ") + "memory is compared, since the tier '" +
-             TierName(tier) + "' can't be had: " + why;
+    std::string refusal;
+    if (pages == nullptr) {
+      tracker = MakeWriteTracker(candidate, &refusal);
+    }
+    if (tracker == nullptr && !refusal.empty()) {
+      *note += std::string(note->empty() ? "" : "; ") + "memory is compared, since the tier '" +
+               TierName(tier) + "' can't be had: " + refusal;
+      continue;
+    }
+    *downloads += pages == nullptr ? "all is pushed, since " + why
+                  : mode == DownloadMode::kAlways
+                      ? "all is fetched when the program reads it, as VESPER_DOWNLOAD asks"
+                      : "what the program rarely reads is fetched when it does";
+    return std::make_unique<Shadows>(
+        candidate, std::move(tracker),
+        pages == nullptr ? nullptr : std::make_unique<Downloads>(session, std::move(pages), mode));
   }
   return nullptr;
 }
@@ -113,6 +148,9 @@ std::shared_ptr<Shadow> Shadows::Find(proto::ObjectId memory) {
 void Shadows::Watch(Shadow& shadow, const ShadowView& view) {
   views_[view.range.begin] = &shadow;
   shadow.SetView(view);
+  if (downloads_ != nullptr && shadow.piece_.in_file) {
+    downloads_->AddView(shadow.memory_, view, shadow.size_);
+  }
   if (!shadow.tracks_) {
     return;
   }
@@ -126,6 +164,9 @@ void Shadows::Watch(Shadow& shadow, const ShadowView& view) {
 void Shadows::LeaveView(Shadow& shadow) {
   if (shadow.view_.range.begin == nullptr) {
     return;
+  }
+  if (downloads_ != nullptr) {
+    downloads_->RemoveView(shadow.memory_);
   }
   if (tracker_ != nullptr && shadow.piece_.in_file) {
     tracker_->Unwatch(shadow.view_.range);
@@ -210,7 +251,29 @@ void Shadows::Collect(Session& session, VkDevice device,
   }
   Track(nullptr);
   for (Shadow* shadow : reached_) {
+    if (downloads_ != nullptr) {
+      Defer(session, device, *shadow);
+    }
     CollectOne(session, device, *shadow, 0, shadow->size_);
+  }
+}
+
+void Shadows::Defer(Session& session, VkDevice device, Shadow& shadow) {
+  emptied_.clear();
+  downloads_->Defer(
+      IdOfHandle(proto::HandleType::kDevice, ToId(device)), shadow.memory_,
+      [this, &shadow](DownloadBlocks::Run run, const Downloads::Parts& visit) {
+        shadow.VisitDeferrable(run, downloads_->is_eager(), visit);
+      },
+      emptied_);
+  if (emptied_.empty()) {
+    return;
+  }
+  ShadowSender sender(session, device, shadow.memory_, parts_);
+  for (const DownloadBlocks::Run& run : emptied_) {
+    for (size_t block = run.begin; block < run.end; ++block) {
+      shadow.CompareBlock(sender, block);
+    }
   }
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "client_icd/downloads.h"
 #include "client_icd/reach.h"
 #include "client_icd/shadow.h"
 #include "proto/patch_parts.h"
@@ -22,21 +23,29 @@
 namespace vesper::client {
 
 class Session;
+struct Environment;
 
 /// Thread-safe.
 class Shadows {
  public:
-  Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker);
+  /// `downloads`: null if everything is pushed.
+  Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker,
+          std::unique_ptr<Downloads> downloads);
   ~Shadows();
   Shadows(const Shadows&) = delete;
   Shadows& operator=(const Shadows&) = delete;
 
-  /// The best tier that works here, or the one that `wanted` names, with its tracker; `note` says
-  /// in a sentence what was chosen and why nothing better. A tier that was asked for and can't be
-  /// had is replaced by comparing.
-  static std::unique_ptr<Shadows> Create(const std::string& wanted, std::string* note);
+  /// The best tier that works here, or the one that VESPER_MEMORY names, with its tracker; `note`
+  /// says in a sentence what was chosen and why nothing better. A tier that was asked for and can't
+  /// be had is replaced by comparing. `downloads` says when the program gets what the device wrote,
+  /// and why; both VESPER_DOWNLOAD and the session's link have a say in that.
+  static std::unique_ptr<Shadows> Create(Session& session, const Environment& environment,
+                                         bool is_link_local, std::string* note,
+                                         std::string* downloads);
 
   MemoryTier tier() const { return tier_; }
+  /// Null if everything is pushed.
+  Downloads* downloads() { return downloads_.get(); }
   /// True if shadows can be mapped where the program wants them.
   bool CanPlace() const { return arena_.HasFile(); }
 
@@ -68,6 +77,8 @@ class Shadows {
   void Collect(Session& session, VkDevice device, Shadow& shadow, uint64_t offset, uint64_t size);
 
  private:
+  /// Gives the host's later writes up where the program does not read them.
+  void Defer(Session& session, VkDevice device, Shadow& shadow);
   void Watch(Shadow& shadow, const ShadowView& view);
   void LeaveView(Shadow& shadow);
   /// Asks the tracker about the shadows in reached_: about all of them, or what lies in `clip`.
@@ -85,9 +96,12 @@ class Shadows {
   std::vector<PageRange> wanted_;
   std::vector<PageRange> written_;
   std::array<proto::PatchParts, 2> scratch_;
+  std::vector<DownloadBlocks::Run> emptied_;
 
   std::mutex table_mutex_;
   std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> table_;
+
+  std::unique_ptr<Downloads> downloads_;  // its thread ends first
 };
 
 }  // namespace vesper::client
