@@ -8,6 +8,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "tests/framework/memory_tier.h"
 #include "tests/framework/test_server.h"
@@ -19,8 +20,8 @@ namespace {
 constexpr int kSkippedStatus = 77;
 
 // Gives all tests of the program one server, and sees that it ends as it should. With
-// VESPER_MEMORY, sees that the guest can do what is asked for: a machine on which it can't has not
-// passed.
+// VESPER_MEMORY, or VESPER_DOWNLOAD=always, sees that the guest can do what is asked for: a machine
+// on which it can't has not passed.
 class TargetEnvironment : public ::testing::Environment {
  public:
   void SetUp() override {
@@ -33,6 +34,11 @@ class TargetEnvironment : public ::testing::Environment {
       const char* tier = std::getenv("VESPER_MEMORY");
       if (!target.native && tier != nullptr && *tier != '\0') {
         ExpectTier(tier);
+      }
+      const char* download = std::getenv("VESPER_DOWNLOAD");
+      if (!target.native && !lacks_tier_ && download != nullptr &&
+          std::string_view(download) == "always") {
+        ExpectDownloads();
       }
     } catch (const std::exception& error) {
       FAIL() << error.what();
@@ -70,6 +76,16 @@ class TargetEnvironment : public ::testing::Environment {
       lacks_tier_ = true;
       std::cerr << "Not tested, since this machine can't have VESPER_MEMORY=" << wanted
                 << ". The guest says: " << TierLineInLog(log) << "\n";
+      GTEST_SKIP();
+    }
+  }
+
+  void ExpectDownloads() {
+    const std::string line = DownloadsInLog(LogOfAnInstance());
+    if (line.find("all is fetched") == std::string::npos) {
+      lacks_tier_ = true;
+      std::cerr << "Not tested, since this machine can't have VESPER_DOWNLOAD=always. The guest "
+                << "says: " << line << "\n";
       GTEST_SKIP();
     }
   }

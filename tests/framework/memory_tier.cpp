@@ -11,7 +11,15 @@
 namespace vesper::tests {
 namespace {
 
-const std::string kPhrase = "mapped memory: ";
+// The rest of the line that begins with the phrase.
+std::string LineInLog(const std::string& log, const std::string& phrase) {
+  const size_t begin = log.find(phrase);
+  if (begin == std::string::npos) {
+    return "";
+  }
+  const size_t end = log.find('\n', begin);
+  return log.substr(begin + phrase.size(), end - begin - phrase.size());
+}
 
 }  // namespace
 
@@ -20,14 +28,9 @@ std::string TierInLog(const std::string& log) {
   return line.substr(0, line.find(';'));
 }
 
-std::string TierLineInLog(const std::string& log) {
-  const size_t begin = log.find(kPhrase);
-  if (begin == std::string::npos) {
-    return "";
-  }
-  const size_t end = log.find('\n', begin);
-  return log.substr(begin + kPhrase.size(), end - begin - kPhrase.size());
-}
+std::string TierLineInLog(const std::string& log) { return LineInLog(log, "mapped memory: "); }
+
+std::string DownloadsInLog(const std::string& log) { return LineInLog(log, "downloads: "); }
 
 std::string LogOfAnInstance() {
   const TemporaryFolder folder;

@@ -15,10 +15,13 @@ namespace vesper::tests {
 class Relay::Direction {
  public:
   Direction(transport::Connection& from, transport::Connection& to,
-            const std::atomic<int64_t>& delay_us)
-      : from_(from), to_(to), delay_us_(delay_us), reader_([this] { Read(); }), writer_([this] {
-          Write();
-        }) {}
+            const std::atomic<int64_t>& delay_us, std::atomic<uint64_t>& bytes)
+      : from_(from),
+        to_(to),
+        delay_us_(delay_us),
+        bytes_(bytes),
+        reader_([this] { Read(); }),
+        writer_([this] { Write(); }) {}
   ~Direction() {
     reader_.join();
     writer_.join();
@@ -36,6 +39,7 @@ class Relay::Direction {
     std::vector<std::byte> buffer(1 << 20);
     for (;;) {
       const size_t size = from_.ReadSome(buffer);
+      bytes_ += size;
       const auto due =
           std::chrono::steady_clock::now() + std::chrono::microseconds(delay_us_.load());
       const std::lock_guard lock(mutex_);
@@ -70,6 +74,7 @@ class Relay::Direction {
   transport::Connection& from_;
   transport::Connection& to_;
   const std::atomic<int64_t>& delay_us_;
+  std::atomic<uint64_t>& bytes_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Piece> pieces_;
@@ -79,11 +84,12 @@ class Relay::Direction {
 
 struct Relay::Link {
   Link(std::unique_ptr<transport::Connection> near, std::unique_ptr<transport::Connection> far,
-       const std::atomic<int64_t>& delay_us)
+       const std::atomic<int64_t>& delay_us, std::atomic<uint64_t>& bytes_there,
+       std::atomic<uint64_t>& bytes_back)
       : guest(std::move(near)),
         server(std::move(far)),
-        there(*guest, *server, delay_us),
-        back(*server, *guest, delay_us) {}
+        there(*guest, *server, delay_us, bytes_there),
+        back(*server, *guest, delay_us, bytes_back) {}
   ~Link() {
     guest->Shutdown();
     server->Shutdown();
@@ -130,7 +136,8 @@ void Relay::Accept() {
       std::cerr << "relay: " << error << "\n";  // The guest sees that nobody answers.
       continue;
     }
-    links_.push_back(std::make_unique<Link>(std::move(guest), std::move(server), delay_us_));
+    links_.push_back(std::make_unique<Link>(std::move(guest), std::move(server), delay_us_,
+                                            bytes_there_, bytes_back_));
   }
   links_.clear();
 }

@@ -29,6 +29,8 @@ class Relay {
 
   // For VESPER_SERVER.
   const std::string& endpoint() const { return endpoint_; }
+  // Bytes that came from the server so far.
+  uint64_t bytes_back() const { return bytes_back_; }
   // For bytes that come from now on. At first there is no delay.
   void SetRoundTrip(std::chrono::microseconds round_trip) { delay_us_ = round_trip.count() / 2; }
 
@@ -42,6 +44,8 @@ class Relay {
   std::string server_;
   std::string endpoint_;
   std::atomic<int64_t> delay_us_ = 0;
+  std::atomic<uint64_t> bytes_there_ = 0;
+  std::atomic<uint64_t> bytes_back_ = 0;
   std::unique_ptr<transport::Listener> listener_;
   std::atomic<bool> stop_ = false;
   std::vector<std::unique_ptr<Link>> links_;  // the acceptor's, until it has ended
