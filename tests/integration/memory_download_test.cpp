@@ -2,106 +2,22 @@
 // Memory that the program rarely reads: what the device writes there stays on the host until the
 // program touches it. What is looked at: the bytes that pass over the link, and that every byte is
 // right, whoever touches it from wherever, and that nobody waits for ever.
+#include "tests/integration/memory_download.h"
+
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
-#include <mutex>
 #include <thread>
 
-#include "shaders/push_write_comp.h"
-#include "tests/framework/memory_tier.h"
 #include "tests/framework/random.h"
-#include "tests/framework/relay.h"
-#include "tests/framework/vulkan_test.h"
 
 namespace vesper::tests {
 namespace {
 
-constexpr VkDeviceSize kMiB = 1 << 20;
 constexpr VkDeviceSize kLarge = 64 * kMiB;
-// How often the device writes before what nobody reads is deferred, and some more.
-constexpr uint32_t kUntilDeferred = 8;
-
-class MemoryDownloadTest : public VesperOnlyTest {
- protected:
-  void SetUp() override {
-    VesperOnlyTest::SetUp();
-    if (IsSkipped()) {
-      return;
-    }
-    // Who waits for itself is ended, rather than the whole run's time-out.
-    alarm(120);
-    near_ = getenv("VESPER_SERVER");
-    const char* mode = getenv("VESPER_DOWNLOAD");
-    old_mode_ = mode == nullptr ? "" : mode;
-    SetMode("lazy");
-    const std::string line = DownloadsInLog(LogOfAnInstance());
-    if (line.find("rarely reads") == std::string::npos) {
-      GTEST_SKIP() << "This machine or this tier has no downloads on first touch: " << line;
-    }
-  }
-  void TearDown() override {
-    gpu_.Close();
-    if (relay_ != nullptr) {
-      UseDriver(target_, near_);
-      relay_.reset();
-    }
-    if (!near_.empty()) {
-      SetMode(old_mode_);
-    }
-    alarm(0);
-  }
-
-  static void SetMode(const std::string& mode) { setenv("VESPER_DOWNLOAD", mode.c_str(), 1); }
-
-  void Open(const std::string& mode = "lazy") {
-    SetMode(mode);
-    relay_ = std::make_unique<Relay>(near_);
-    UseDriver(target_, relay_->endpoint());
-    gpu_.Open();
-  }
-
-  // Two values differ in each byte of the word.
-  static uint32_t Word(uint32_t value) { return (value & 0xff) * 0x01010101; }
-  // Fills a buffer, and waits until it is done.
-  void Fill(const Buffer& buffer, uint32_t value, VkDeviceSize offset = 0,
-            VkDeviceSize size = VK_WHOLE_SIZE) {
-    gpu_.Execute([&](VkCommandBuffer commands) {
-      gpu_.vk.CmdFillBuffer(commands, buffer.handle, offset, size, Word(value));
-    });
-  }
-  // The device writes until it is deferred.
-  void FillUntilDeferred(const Buffer& buffer) {
-    for (uint32_t i = 1; i <= kUntilDeferred; ++i) {
-      Fill(buffer, i);
-    }
-  }
-  // Bytes from the host while `body` runs.
-  template <typename Body>
-  uint64_t BytesBack(const Body& body) {
-    const uint64_t before = relay_->bytes_back();
-    body();
-    return relay_->bytes_back() - before;
-  }
-  static bool Holds(const uint8_t* data, size_t size, uint32_t value) {
-    const auto* words = reinterpret_cast<const uint32_t*>(data);
-    return std::all_of(words, words + size / 4,
-                       [value](uint32_t word) { return word == Word(value); });
-  }
-  static bool Holds(const Buffer& buffer, uint32_t value) {
-    return Holds(buffer.data, buffer.size, value);
-  }
-
-  std::string near_;
-  std::string old_mode_;
-  std::unique_ptr<Relay> relay_;
-  Gpu gpu_;
-};
 
 TEST_F(MemoryDownloadTest, WhatIsNeverReadIsNotSent) {
   Open();
@@ -253,193 +169,64 @@ TEST_F(MemoryDownloadTest, StoresBeforeAPageGoesAreKept) {
   }
 }
 
-// The driver itself reads the program's arrays and writes its results, with whatever it holds.
-class MemoryDownloadArgumentsTest : public MemoryDownloadTest {
- protected:
-  void SetUp() override {
-    MemoryDownloadTest::SetUp();
-    if (IsSkipped()) {
-      return;
+// A thread stores each word once, while another submits work that makes the device write their
+// neighbours, so that their pages go out of sight again and again.
+TEST_F(MemoryDownloadTest, StoresWhilePagesGoAreKept) {
+  Open("always");
+  constexpr size_t kPage = 4096;
+  const Buffer buffer = MakeHostBuffer(gpu_, 256 << 10);
+  const size_t pages = buffer.size / kPage;
+  std::vector<uint32_t> expected(buffer.size / 4);
+  std::atomic<bool> is_done = false;
+  // The last quarter of each page is the device's.
+  const VkCommandBuffer fills = gpu_.Record([&](VkCommandBuffer commands) {
+    for (size_t page = 0; page < pages; ++page) {
+      gpu_.vk.CmdFillBuffer(commands, buffer.handle, page * kPage + kPage / 4 * 3, 1024, 5);
     }
-    Open("always");
-    staging_ = MakeHostBuffer(gpu_, kMiB);
-    absent_ = MakeHostBuffer(gpu_, kMiB);
-    pool_ = MakePoolOfCommands();
-    // Work goes on all the time: progress comes while somebody waits for a page.
-    background_ = std::thread([this] { WorkAllTheTime(); });
-  }
-  void TearDown() override {
-    stop_ = true;
-    if (background_.joinable()) {
-      background_.join();
+  });
+  const VkCommandBuffer other_fills = gpu_.Record([&](VkCommandBuffer commands) {
+    for (size_t page = 0; page < pages; ++page) {
+      gpu_.vk.CmdFillBuffer(commands, buffer.handle, page * kPage + kPage / 4 * 3, 1024, 6);
     }
-    pool_ = {};
-    absent_ = {};
-    staging_ = {};
-    MemoryDownloadTest::TearDown();
-  }
-
-  Owned<VkCommandPool> MakePoolOfCommands() {
-    VkCommandPoolCreateInfo info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
-    info.queueFamilyIndex = gpu_.queue_family;
-    info.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
-    return gpu_.Make(gpu_.vk.CreateCommandPool, gpu_.vk.DestroyCommandPool, info);
-  }
-
-  void WorkAllTheTime() {
-    VkCommandBufferAllocateInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
-    info.commandPool = pool_;
-    info.commandBufferCount = 1;
-    VkCommandBuffer commands = VK_NULL_HANDLE;
-    VESPER_CHECK(gpu_.vk.AllocateCommandBuffers(gpu_.device, &info, &commands));
-    gpu_.RecordInto(commands, VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT, [](VkCommandBuffer) {});
-    const Owned<VkFence> fence = gpu_.MakeFence();
-    while (!stop_) {
-      {
-        const std::lock_guard lock(queue_mutex_);
-        gpu_.Submit(commands, fence);
+  });
+  std::thread storer([&] {
+    for (size_t word = 0; word < 768; ++word) {
+      for (size_t page = 0; page < pages; ++page) {
+        const size_t at = page * kPage / 4 + word;
+        buffer.As<uint32_t>()[at] = expected[at] = static_cast<uint32_t>(at + 1);
       }
-      gpu_.Wait(fence);
-      VESPER_CHECK(gpu_.vk.ResetFences(gpu_.device, 1, fence.address()));
     }
+    is_done = true;
+  });
+  const Owned<VkFence> fence = gpu_.MakeFence();
+  for (int i = 0; !is_done; ++i) {
+    gpu_.Submit(i % 2 == 0 ? fills : other_fills, fence);
+    gpu_.Wait(fence);
+    VESPER_CHECK(gpu_.vk.ResetFences(gpu_.device, 1, fence.address()));
   }
-
-  // The device puts these bytes at the start of a range that the program does not see.
-  template <typename T>
-  T* PutAbsent(const T* values, size_t count) {
-    for (int i = 0; i < 2; ++i) {
-      std::memset(staging_.data, i == 0 ? 0xee : 0, 4096);
-      if (i == 1) {
-        std::memcpy(staging_.data, values, count * sizeof(T));
-      }
-      const std::lock_guard lock(queue_mutex_);
-      gpu_.Execute([&](VkCommandBuffer commands) {
-        CopyBytes(gpu_, commands, staging_.handle, absent_.handle, 4096);
-      });
-    }
-    return reinterpret_cast<T*>(absent_.data);
+  storer.join();
+  const std::vector<uint32_t> seen = ReadBackAs<uint32_t>(gpu_, buffer.handle, expected.size());
+  size_t lost = 0;
+  for (size_t at = 0; at < expected.size(); ++at) {
+    lost += expected[at] != 0 && seen[at] != expected[at] ? 1 : 0;
   }
-  template <typename T>
-  T* PutAbsent(const T& value) {
-    return PutAbsent(&value, 1);
-  }
-
-  Buffer staging_;
-  Buffer absent_;
-  Owned<VkCommandPool> pool_;
-  std::mutex queue_mutex_;
-  std::atomic<bool> stop_ = false;
-  std::thread background_;
-};
-
-constexpr int kRepeats = 20;
-
-TEST_F(MemoryDownloadArgumentsTest, DataOfAnUpdate) {
-  const Buffer target = MakeHostBuffer(gpu_, 4096);
-  for (int i = 0; i < kRepeats; ++i) {
-    const std::vector<uint32_t> words(256, Word(7u + static_cast<uint32_t>(i)));
-    const uint32_t* data = PutAbsent(words.data(), words.size());
-    const std::lock_guard lock(queue_mutex_);
-    gpu_.Execute([&](VkCommandBuffer commands) {
-      gpu_.vk.CmdUpdateBuffer(commands, target.handle, 0, 1024, data);
-    });
-    ASSERT_TRUE(Holds(target.data, 1024, words[0] & 0xff));
-  }
+  EXPECT_EQ(0u, lost) << "words that the device does not see";
 }
 
-TEST_F(MemoryDownloadArgumentsTest, CodeOfAShader) {
-  const std::vector<uint32_t> code(std::begin(kPushWriteComp), std::end(kPushWriteComp));
-  ASSERT_LE(code.size() * 4, 4096u);
-  for (int i = 0; i < kRepeats; ++i) {
-    const uint32_t* absent = PutAbsent(code.data(), code.size());
-    EXPECT_NE(VK_NULL_HANDLE, MakeShader(gpu_, {absent, code.size()}).get());
-  }
-}
-
-TEST_F(MemoryDownloadArgumentsTest, ResultsOfQueries) {
-  VkQueryPoolCreateInfo info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
-  info.queryType = VK_QUERY_TYPE_OCCLUSION;
-  info.queryCount = 1;
-  const Owned<VkQueryPool> queries =
-      gpu_.Make(gpu_.vk.CreateQueryPool, gpu_.vk.DestroyQueryPool, info);
-  {
-    const std::lock_guard lock(queue_mutex_);
+// A page that nobody ever wrote in the guest can't be made to wait for.
+TEST_F(MemoryDownloadTest, PagesThatTheGuestNeverHad) {
+  Open("lazy");
+  const Buffer cleared = MakeHostBuffer(gpu_, kMiB);
+  const Buffer buffer = MakeHostBufferInType(gpu_, 4 * kMiB, kStorageUsage, cleared.memory_type);
+  for (uint32_t i = 1; i <= 2 * kUntilDeferred; ++i) {
     gpu_.Execute([&](VkCommandBuffer commands) {
-      gpu_.vk.CmdResetQueryPool(commands, queries, 0, 1);
-      gpu_.vk.CmdBeginQuery(commands, queries, 0, 0);
-      gpu_.vk.CmdEndQuery(commands, queries, 0);
+      for (VkDeviceSize page = 0; page < buffer.size; page += 8192) {
+        gpu_.vk.CmdFillBuffer(commands, buffer.handle, page, 4096, Word(i));
+      }
     });
   }
-  for (int i = 0; i < kRepeats; ++i) {
-    const uint64_t before[] = {77, 78, 79};
-    uint64_t* results = PutAbsent(before, 3);
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.GetQueryPoolResults(
-                              gpu_.device, queries, 0, 1, 16, results, 16,
-                              VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT));
-    EXPECT_EQ(0u, results[0]);
-    EXPECT_EQ(1u, results[1]);
-    EXPECT_EQ(79u, results[2]);
-  }
-}
-
-TEST_F(MemoryDownloadArgumentsTest, Fences) {
-  const Owned<VkFence> fence = gpu_.MakeFence(true);
-  for (int i = 0; i < kRepeats; ++i) {
-    const VkFence* fences = PutAbsent(*fence.address());
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.WaitForFences(gpu_.device, 1, fences, VK_TRUE, kWaitLimitNs));
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.ResetFences(gpu_.device, 1, PutAbsent(*fence.address())));
-    ASSERT_EQ(VK_NOT_READY, gpu_.vk.GetFenceStatus(gpu_.device, fence));
-    const std::lock_guard lock(queue_mutex_);
-    VESPER_CHECK(gpu_.vk.QueueSubmit(gpu_.queue, 0, nullptr, fence));
-  }
-}
-
-TEST_F(MemoryDownloadArgumentsTest, SemaphoresAndSubmissions) {
-  const Owned<VkSemaphore> timeline = gpu_.MakeTimeline();
-  for (uint64_t value = 1; value < 3 * kRepeats; value += 3) {
-    const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, timeline,
-                                       value};
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.SignalSemaphore(gpu_.device, PutAbsent(signal)));
-
-    // A submission that lies in absent memory from its first struct to its last array.
-    struct Work {
-      VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO};
-      VkTimelineSemaphoreSubmitInfo values{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
-      VkSemaphore semaphore;
-      uint64_t value;
-    } work;
-    Work* const place = reinterpret_cast<Work*>(absent_.data);
-    work.semaphore = timeline;
-    work.value = value + 1;
-    work.submit.pNext = &place->values;
-    work.submit.signalSemaphoreCount = 1;
-    work.submit.pSignalSemaphores = &place->semaphore;
-    work.values.signalSemaphoreValueCount = 1;
-    work.values.pSignalSemaphoreValues = &place->value;
-    ASSERT_EQ(place, PutAbsent(work));
-    {
-      const std::lock_guard lock(queue_mutex_);
-      ASSERT_EQ(VK_SUCCESS, gpu_.vk.QueueSubmit(gpu_.queue, 1, &place->submit, VK_NULL_HANDLE));
-    }
-
-    struct Wait {
-      VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};
-      VkSemaphore semaphore;
-      uint64_t value;
-    } wait;
-    Wait* const wait_place = reinterpret_cast<Wait*>(absent_.data);
-    wait.semaphore = timeline;
-    wait.value = value + 1;
-    wait.info.semaphoreCount = 1;
-    wait.info.pSemaphores = &wait_place->semaphore;
-    wait.info.pValues = &wait_place->value;
-    ASSERT_EQ(wait_place, PutAbsent(wait));
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.WaitSemaphores(gpu_.device, &wait_place->info, kWaitLimitNs));
-
-    uint64_t* const counter = PutAbsent(uint64_t{55});
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.GetSemaphoreCounterValue(gpu_.device, timeline, counter));
-    EXPECT_EQ(value + 1, *counter);
-  }
+  Fill(buffer, 0x44);
+  EXPECT_TRUE(Holds(buffer, 0x44));
 }
 
 // What ends a deferral.
