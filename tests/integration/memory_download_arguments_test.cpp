@@ -62,9 +62,9 @@ class MemoryDownloadArgumentsTest : public MemoryDownloadTest {
     }
   }
 
-  // The device puts these bytes at the start of a range that the program does not see.
+  // The device puts these bytes into a block of their own, which the program then does not see.
   template <typename T>
-  T* PutAbsent(const T* values, size_t count) {
+  T* PutAbsent(const T* values, size_t count, size_t block = 0) {
     for (int i = 0; i < 2; ++i) {
       std::memset(staging_.data, i == 0 ? 0xee : 0, 4096);
       if (i == 1) {
@@ -72,15 +72,21 @@ class MemoryDownloadArgumentsTest : public MemoryDownloadTest {
       }
       const std::lock_guard lock(queue_mutex_);
       gpu_.Execute([&](VkCommandBuffer commands) {
-        CopyBytes(gpu_, commands, staging_.handle, absent_.handle, 4096);
+        CopyBytes(gpu_, commands, staging_.handle, absent_.handle, 4096, 0, block * kBlock);
       });
     }
-    return reinterpret_cast<T*>(absent_.data);
+    return At<T>(block);
   }
   template <typename T>
-  T* PutAbsent(const T& value) {
-    return PutAbsent(&value, 1);
+  T* PutAbsent(const T& value, size_t block = 0) {
+    return PutAbsent(&value, 1, block);
   }
+  template <typename T>
+  T* At(size_t block) const {
+    return reinterpret_cast<T*>(absent_.data + block * kBlock);
+  }
+
+  static constexpr size_t kBlock = 64 << 10;
 
   Buffer staging_;
   Buffer absent_;
@@ -140,6 +146,21 @@ TEST_F(MemoryDownloadArgumentsTest, ResultsOfQueries) {
   }
 }
 
+TEST_F(MemoryDownloadArgumentsTest, ResultsThatOnlyComeOut) {
+  VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  const Owned<VkPipelineCache> cache =
+      gpu_.Make(gpu_.vk.CreatePipelineCache, gpu_.vk.DestroyPipelineCache, info);
+  size_t size = 0;
+  VESPER_CHECK(gpu_.vk.GetPipelineCacheData(gpu_.device, cache, &size, nullptr));
+  ASSERT_GE(size, sizeof(VkPipelineCacheHeaderVersionOne));
+  for (int i = 0; i < kRepeats; ++i) {
+    auto* header = PutAbsent(VkPipelineCacheHeaderVersionOne{});
+    size_t room = std::min<size_t>(size, 65536);
+    VESPER_CHECK(gpu_.vk.GetPipelineCacheData(gpu_.device, cache, &room, header));
+    EXPECT_EQ(VK_PIPELINE_CACHE_HEADER_VERSION_ONE, header->headerVersion);
+  }
+}
+
 TEST_F(MemoryDownloadArgumentsTest, Fences) {
   const Owned<VkFence> fence = gpu_.MakeFence(true);
   for (int i = 0; i < kRepeats; ++i) {
@@ -159,40 +180,25 @@ TEST_F(MemoryDownloadArgumentsTest, SemaphoresAndSubmissions) {
                                        value};
     ASSERT_EQ(VK_SUCCESS, gpu_.vk.SignalSemaphore(gpu_.device, PutAbsent(signal)));
 
-    // A submission that lies in absent memory from its first struct to its last array.
-    struct Work {
-      VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO};
-      VkTimelineSemaphoreSubmitInfo values{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
-      VkSemaphore semaphore;
-      uint64_t value;
-    } work;
-    Work* const place = reinterpret_cast<Work*>(absent_.data);
-    work.semaphore = timeline;
-    work.value = value + 1;
-    work.submit.pNext = &place->values;
-    work.submit.signalSemaphoreCount = 1;
-    work.submit.pSignalSemaphores = &place->semaphore;
-    work.values.signalSemaphoreValueCount = 1;
-    work.values.pSignalSemaphoreValues = &place->value;
-    ASSERT_EQ(place, PutAbsent(work));
+    // A submission of which each struct and each array is to be fetched for itself.
+    VkTimelineSemaphoreSubmitInfo values{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+    values.signalSemaphoreValueCount = 1;
+    values.pSignalSemaphoreValues = PutAbsent(value + 1, 2);
+    VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO};
+    submit.signalSemaphoreCount = 1;
+    submit.pSignalSemaphores = PutAbsent(*timeline.address(), 4);
+    submit.pNext = PutAbsent(values, 6);
+    const VkSubmitInfo* absent_submit = PutAbsent(submit, 8);
     {
       const std::lock_guard lock(queue_mutex_);
-      ASSERT_EQ(VK_SUCCESS, gpu_.vk.QueueSubmit(gpu_.queue, 1, &place->submit, VK_NULL_HANDLE));
+      ASSERT_EQ(VK_SUCCESS, gpu_.vk.QueueSubmit(gpu_.queue, 1, absent_submit, VK_NULL_HANDLE));
     }
 
-    struct Wait {
-      VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};
-      VkSemaphore semaphore;
-      uint64_t value;
-    } wait;
-    Wait* const wait_place = reinterpret_cast<Wait*>(absent_.data);
-    wait.semaphore = timeline;
-    wait.value = value + 1;
-    wait.info.semaphoreCount = 1;
-    wait.info.pSemaphores = &wait_place->semaphore;
-    wait.info.pValues = &wait_place->value;
-    ASSERT_EQ(wait_place, PutAbsent(wait));
-    ASSERT_EQ(VK_SUCCESS, gpu_.vk.WaitSemaphores(gpu_.device, &wait_place->info, kWaitLimitNs));
+    VkSemaphoreWaitInfo wait{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};
+    wait.semaphoreCount = 1;
+    wait.pSemaphores = PutAbsent(*timeline.address(), 10);
+    wait.pValues = PutAbsent(value + 1, 12);
+    ASSERT_EQ(VK_SUCCESS, gpu_.vk.WaitSemaphores(gpu_.device, PutAbsent(wait, 14), kWaitLimitNs));
 
     uint64_t* const counter = PutAbsent(uint64_t{55});
     ASSERT_EQ(VK_SUCCESS, gpu_.vk.GetSemaphoreCounterValue(gpu_.device, timeline, counter));
