@@ -269,7 +269,7 @@ void Shadows::Defer(Session& session, VkDevice device, Shadow& shadow) {
   if (emptied_.empty()) {
     return;
   }
-  ShadowSender sender(session, device, shadow.memory_, parts_);
+  ShadowSender sender(session, device, shadow.memory_, scratch_);
   for (const DownloadBlocks::Run& run : emptied_) {
     for (size_t block = run.begin; block < run.end; ++block) {
       shadow.CompareBlock(sender, block);
