@@ -48,6 +48,57 @@ TEST_F(Threads, CreateAndDestroy) {
   EXPECT_EQ(mock_.Count("vkDestroySampler"), size_t{kThreads} * kRounds);
 }
 
+// Descriptors that no pending work uses may be written by several threads while others submit.
+TEST_F(Threads, UpdateOneSetWhileItIsSubmitted) {
+  VkDeviceMemory memory = Allocate(4096, kMockCoherent);
+  void* data = nullptr;
+  ASSERT_EQ(vk::vkMapMemory(device_, memory, 0, VK_WHOLE_SIZE, 0, &data), VK_SUCCESS);
+  const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 2 * kThreads,
+                                             VK_SHADER_STAGE_ALL, nullptr};
+  const VkDescriptorSetLayoutCreateInfo layout_info{
+      VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, nullptr, 0, 1, &binding};
+  VkDescriptorSetLayout layout = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateDescriptorSetLayout(device_, &layout_info, nullptr, &layout), VK_SUCCESS);
+  const VkDescriptorPoolCreateInfo pool_info{
+      VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, 1, 0, nullptr};
+  VkDescriptorPool pool = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateDescriptorPool(device_, &pool_info, nullptr, &pool), VK_SUCCESS);
+  const VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                             nullptr, pool, 1, &layout};
+  VkDescriptorSet set = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkAllocateDescriptorSets(device_, &allocate, &set), VK_SUCCESS);
+  const VkCommandBuffer commands = Begin();
+  vk::vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, VK_NULL_HANDLE, 0, 1, &set,
+                              0, nullptr);
+  vk::vkCmdDispatch(commands, 1, 1, 1);
+  ASSERT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
+  std::mutex queue_mutex;  // the program's own duty
+  Run([&](int thread) {
+    for (int round = 0; round < kRounds; ++round) {
+      // The descriptor of the last round outlives its buffer.
+      const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+      EXPECT_EQ(vk::vkBindBufferMemory(device_, buffer, memory, 0), VK_SUCCESS);
+      const VkDescriptorBufferInfo info{buffer, 0, 64};
+      const auto element = static_cast<uint32_t>(2 * thread + round % 2);
+      const VkWriteDescriptorSet write{
+          VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,   0,      element, 1,
+          VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,      nullptr, &info, nullptr};
+      const VkCopyDescriptorSet copy{
+          VK_STRUCTURE_TYPE_COPY_DESCRIPTOR_SET, nullptr, set, 0, element, set, 0, element ^ 1, 1};
+      vk::vkUpdateDescriptorSets(device_, 1, &write, 1, &copy);
+      {
+        const std::lock_guard lock(queue_mutex);
+        EXPECT_EQ(Submit(commands, VK_NULL_HANDLE), VK_SUCCESS);
+      }
+      vk::vkDestroyBuffer(device_, buffer, nullptr);
+    }
+  });
+  EXPECT_EQ(vk::vkQueueWaitIdle(queue_), VK_SUCCESS);
+  vk::vkDestroyDescriptorPool(device_, pool, nullptr);
+  vk::vkDestroyDescriptorSetLayout(device_, layout, nullptr);
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
 TEST_F(Threads, RecordSubmitAndWait) {
   std::mutex queue_mutex;  // the program's own duty
   Run([&](int) {
