@@ -11,7 +11,6 @@
 #include <atomic>
 #include <cstring>
 #include <thread>
-#include <tuple>
 
 #include "tests/framework/random.h"
 
@@ -193,20 +192,22 @@ TEST_F(MemoryDownloadTest, StoresWhilePagesGoAreKept) {
   std::vector<size_t> stored;
   std::thread storer([&] {
     Random random(3);
-    const volatile uint32_t* words = buffer.As<uint32_t>().data();
+    uint32_t last = 0;
+    const auto look = [&last, words = static_cast<const volatile uint32_t*>(
+                                  buffer.As<uint32_t>().data())](size_t at) { last = words[at]; };
     for (size_t i = 0; i < kStores; ++i) {
-      const size_t at = (i * pages / kStores) * kPageWords + 100;
-      std::ignore = words[at];
-      const auto begin = std::chrono::steady_clock::now();
-      const std::chrono::microseconds pause(random.Below(3000));
-      while (std::chrono::steady_clock::now() - begin < pause) {
-        std::ignore = words[at];
+      // What is there goes with the second submission from now: from the first page on, so that
+      // the last ones go late.
+      const size_t at = (pages - 1 - i % 256) * kPageWords + 100 + i / 256;
+      for (size_t word = 0; word < buffer.size / 4; word += 16 * kPageWords) {
+        look(word);
       }
+      std::this_thread::sleep_for(std::chrono::microseconds(random.Below(4000)));
       buffer.As<uint32_t>()[at] = 1000;
       stored.push_back(at);
       const uint32_t before = submissions;
       while (submissions < before + 2) {
-        std::ignore = words[at];
+        look(at);
       }
     }
     is_done = true;
