@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_icd/downloads.h"
 
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include "client_icd/session.h"
 #include "proto/memory_patch.h"
 #include "proto/records_gen.h"
+#include "transport/quiet_thread.h"
 
 namespace vesper::client {
 namespace {
@@ -209,17 +209,11 @@ bool Downloads::StartHandler() {
   if (handler_.joinable()) {
     return true;
   }
-  // The program's signals are not this thread's business.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    handler_ = std::thread([this] { HandleFaults(); });
+    handler_ = transport::StartQuietThread([this] { HandleFaults(); });
   } catch (const std::system_error&) {
     // No thread: nothing is deferred.
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return handler_.joinable();
 }
 

@@ -82,7 +82,7 @@ class AbsentPagesTest : public testing::TestWithParam<MemoryTier> {
 
 INSTANTIATE_TEST_SUITE_P(Tiers, AbsentPagesTest,
                          testing::Values(MemoryTier::kAsync, MemoryTier::kCompare),
-                         [](const auto& info) { return std::string(TierName(info.param)); });
+                         [](const auto& tier) { return std::string(TierName(tier.param)); });
 
 TEST_P(AbsentPagesTest, WhoTouchesStopsUntilProvided) {
   EXPECT_EQ(At(3), std::byte{1});
