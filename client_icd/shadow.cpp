@@ -279,16 +279,17 @@ void Shadow::CollectByComparing(ShadowSender& sender, uint64_t begin, uint64_t e
 uint32_t Shadow::CompareBlock(ShadowSender& sender, size_t block) {
   uint32_t pages = 0;
   const uint64_t block_end = std::min(BlockEnd(block), size_);
+  // What the host pushes goes to the twin at any time, but not where the device can't write.
+  const bool is_only_ours = tracks_ && !blocks_[block].needs_twin;
   {
     const std::lock_guard lock(merge_mutex_);
     for (uint64_t begin = block * kBlockBytes; begin < block_end; begin += PageSize()) {
       const uint64_t bytes = std::min(PageSize(), block_end - begin);
       const size_t before = sender.parts().size();
-      // What the host pushes goes to the twin at any time, but not where the device can't write.
-      if (blocks_[block].needs_twin) {
-        proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.entries());
-      } else {
+      if (is_only_ours) {
         proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.parts());
+      } else {
+        proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.entries());
       }
       pages += sender.parts().size() != before ? 1 : 0;
     }
