@@ -187,6 +187,8 @@ void CheckDownloads(bool is_tcp, Report& report) {
              (mode == client::DownloadMode::kRarelyRead || is_tcp)) {
     used = "what programs rarely read is fetched when they do";
     used += mode == client::DownloadMode::kAuto ? ", if the server is on another machine" : "";
+  } else if (result.succeeded && mode == client::DownloadMode::kAuto) {
+    used += ", since the server is on this machine";
   }
   report.Add(Verdict::kGood, used + (is_asked ? ", as VESPER_DOWNLOAD asks" : ""));
   Tell(report, "downloads on first touch", result,
