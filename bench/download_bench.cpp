@@ -13,6 +13,7 @@
 
 #include "bench/figures.h"
 #include "bench/gpu_memory.h"
+#include "bench/run_program.h"
 #include "examples/common/failure.h"
 
 namespace vesper::bench {
@@ -96,10 +97,5 @@ int Run(int argc, char** argv) {
 }  // namespace vesper::bench
 
 int main(int argc, char** argv) {
-  try {
-    return vesper::bench::Run(argc, argv);
-  } catch (const std::exception& failure) {
-    std::fprintf(stderr, "download_bench: %s\n", failure.what());
-    return 1;
-  }
+  return vesper::bench::RunProgram("download_bench", vesper::bench::Run, argc, argv);
 }

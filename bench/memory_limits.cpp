@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "bench/figures.h"
+#include "bench/run_program.h"
 #include "client_icd/shadow_arena.h"
 #include "client_icd/write_tracker.h"
 
@@ -394,10 +395,5 @@ int Run(int argc, char** argv) {
 }  // namespace vesper::bench
 
 int main(int argc, char** argv) {
-  try {
-    return vesper::bench::Run(argc, argv);
-  } catch (const std::exception& failure) {
-    std::fprintf(stderr, "memory_limits: %s\n", failure.what());
-    return 1;
-  }
+  return vesper::bench::RunProgram("memory_limits", vesper::bench::Run, argc, argv);
 }

@@ -10,6 +10,7 @@
 #include <exception>
 #include <string>
 
+#include "bench/run_program.h"
 #include "examples/common/device.h"
 #include "examples/common/resources.h"
 
@@ -166,10 +167,5 @@ int Run(int argc, char** argv) {
 }  // namespace vesper::bench
 
 int main(int argc, char** argv) {
-  try {
-    return vesper::bench::Run(argc, argv);
-  } catch (const std::exception& failure) {
-    std::fprintf(stderr, "remoting_bench: %s\n", failure.what());
-    return 1;
-  }
+  return vesper::bench::RunProgram("remoting_bench", vesper::bench::Run, argc, argv);
 }
