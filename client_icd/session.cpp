@@ -256,7 +256,10 @@ void Session::PostFrame(std::span<const std::span<const std::byte>> parts, bool 
   for (const std::span<const std::byte> part : parts) {
     bytes += part.size();
   }
-  if (IsLost() || bytes == 0) {
+  if (bytes == 0) {
+    Lose("memory is out");  // it could not be encoded, and what it holds must not be missing
+  }
+  if (IsLost()) {
     return;
   }
   if (bytes < kMinBulkBytes) {

@@ -66,8 +66,9 @@ class Session {
   /// takes too.
   void Enqueue(uint16_t number, const void* args);
   /// Sends one frame that was encoded before, in parts (proto/patch_parts.h), behind what is
-  /// queued. A large one is read when it is written to the link: may wait for that. With
-  /// `others_follow` it may also be read later, until the next frame is sent or FinishFrames.
+  /// queued; without parts, for want of memory, the session is lost. A large one is read when it is
+  /// written to the link: may wait for that. With `others_follow` it may also be read later, until
+  /// the next frame is sent or FinishFrames.
   void PostFrame(std::span<const std::span<const std::byte>> parts, bool others_follow);
   /// Waits until the frames that were sent have been read.
   void FinishFrames();

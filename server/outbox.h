@@ -40,7 +40,7 @@ class Outbox {
 
  private:
   void Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args);
-  /// With mutex_ held and nothing under way in the background.
+  /// In the background, or with mutex_ held and nothing under way there.
   bool WriteFrame(std::span<const std::span<const std::byte>> frame);
 
   transport::Connection& connection_;
