@@ -223,6 +223,7 @@ void Shadow::CollectTracked(ShadowSender& sender, WriteTracker& tracker, uint64_
       }
     }
   }
+  DropTwins(sender);
 }
 
 void Shadow::CollectPages(ShadowSender& sender, size_t index, uint64_t pages) {
@@ -263,7 +264,7 @@ bool Shadow::Compare(ShadowSender& sender, uint64_t begin, uint64_t end) {
     {
       const std::lock_guard lock(merge_mutex_);
       const size_t before = sender.parts().size();
-      begin = proto::MakePatch(live_, twin_, begin, end - begin, sender.Room(), sender.entries());
+      begin = proto::MakePatch(live_, twin_, begin, end - begin, sender.Room(), sender.parts());
       differs |= sender.parts().size() != before;
     }
     sender.Breathe();
@@ -279,18 +280,12 @@ void Shadow::CollectByComparing(ShadowSender& sender, uint64_t begin, uint64_t e
 uint32_t Shadow::CompareBlock(ShadowSender& sender, size_t block) {
   uint32_t pages = 0;
   const uint64_t block_end = std::min(BlockEnd(block), size_);
-  // What the host pushes goes to the twin at any time, but not where the device can't write.
-  const bool is_only_ours = tracks_ && !blocks_[block].needs_twin;
   {
     const std::lock_guard lock(merge_mutex_);
     for (uint64_t begin = block * kBlockBytes; begin < block_end; begin += PageSize()) {
       const uint64_t bytes = std::min(PageSize(), block_end - begin);
       const size_t before = sender.parts().size();
-      if (is_only_ours) {
-        proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.parts());
-      } else {
-        proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.entries());
-      }
+      proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.parts());
       pages += sender.parts().size() != before ? 1 : 0;
     }
   }
@@ -339,10 +334,21 @@ void Shadow::Track(ShadowSender& sender, WriteTracker& tracker, size_t index) {
   block.was_sent = true;
   runs_are_stale_ = true;
   if (!block.needs_twin && !always_twin_) {
-    const std::lock_guard lock(merge_mutex_);
-    block.has_twin = false;
+    spare_twins_.push_back(index);
+  }
+}
+
+void Shadow::DropTwins(ShadowSender& sender) {
+  if (spare_twins_.empty()) {
+    return;
+  }
+  sender.Finish();
+  const std::lock_guard lock(merge_mutex_);
+  for (const size_t index : spare_twins_) {
+    blocks_[index].has_twin = false;
     ::madvise(twin_ + index * kBlockBytes, BlockEnd(index) - index * kBlockBytes, MADV_DONTNEED);
   }
+  spare_twins_.clear();
 }
 
 // -- twins ----------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ class Shadow {
 
   /// A compared block is tracked again.
   void Track(ShadowSender& sender, WriteTracker& tracker, size_t block);
+  /// Frees the twins of blocks that Track has made tracked, once what names them is sent.
+  void DropTwins(ShadowSender& sender);
   /// Sends all of a block, so that its twin is what the host has.
   void MakeTwin(ShadowSender& sender, size_t block);
   void ExpectDeviceWrites(ShadowSender& sender, uint64_t begin, uint64_t end);
@@ -117,6 +119,7 @@ class Shadow {
   std::vector<uint64_t> dirty_;   // a bit for each page of a tracked block
   std::vector<PageRange> runs_;   // TrackedRuns(), unless stale
   bool runs_are_stale_ = true;
+  std::vector<size_t> spare_twins_;  // blocks whose twin goes at the end of the collection
   bool tracks_ = false;
   bool lost_track_ = false;  // StopTracking is due
   uint32_t reach_ = 0;       // a set of Reach

@@ -27,14 +27,7 @@ class ShadowSender {
       : session_(session), device_(device), memory_(memory), scratch_(scratch) {
     parts().Clear();
   }
-  ~ShadowSender() {
-    if (parts().size() != 0) {
-      Post(false);
-    }
-    if (is_ahead_) {
-      session_.FinishFrames();
-    }
-  }
+  ~ShadowSender() { Finish(); }
   ShadowSender(const ShadowSender&) = delete;
   ShadowSender& operator=(const ShadowSender&) = delete;
 
@@ -53,7 +46,7 @@ class ShadowSender {
   }
   /// For entries of a patch, as many as there is Room() for.
   proto::Buffer& entries() { return parts().entries(); }
-  /// The same; what is named there in place of being copied must stay as it is until the end.
+  /// The same; what is named there in place of being copied must be there until Finish().
   proto::PatchParts& parts() { return scratch_[turn_]; }
   size_t Room() { return proto::kMaxPatchBytes - std::min(proto::kMaxPatchBytes, parts().size()); }
   /// Posts a patch that has grown large enough. May wait for the link: not with a lock that the
@@ -64,6 +57,18 @@ class ShadowSender {
       is_ahead_ = true;
       turn_ = 1 - turn_;  // what it was used for before is on its way since
       parts().Clear();
+    }
+  }
+  /// Posts what there is. Nothing that was named is needed any more once this returns. Waits like
+  /// Breathe.
+  void Finish() {
+    if (parts().size() != 0) {
+      Post(false);
+      parts().Clear();
+    }
+    if (is_ahead_) {
+      session_.FinishFrames();
+      is_ahead_ = false;
     }
   }
 

@@ -34,8 +34,9 @@ uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint
                    size_t max_bytes, Buffer& patch);
 
 /// The same, but long runs of changed bytes are not copied into the patch: it names them in the
-/// twin, which must stay as it is until the patch is written. (In `live` they may change any time,
-/// and then the twin would not be what the other side has.)
+/// twin, and they are read from there when the patch is written. Whatever is written to the twin
+/// before that goes to the other side. (`live` would not do: what the program writes meanwhile
+/// would travel, and the twin would not know.)
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
                    size_t max_bytes, PatchParts& patch);
 

@@ -84,6 +84,33 @@ TEST_F(MemoryReleaseTest, SubmitWithSeveralBatches) {
   EXPECT_EQ(expected, ReadBack(gpu(), second.handle, kSize));
 }
 
+// A block that is written again and again, and then less and less, until it is watched in another
+// way. The page that is written at that very moment has to arrive as well.
+TEST_F(MemoryReleaseTest, BlocksThatAreWrittenLessAndLess) {
+  constexpr VkDeviceSize kBlock = 64 << 10;
+  constexpr VkDeviceSize kPage = 4096;
+  for (const VkBufferUsageFlags others : {0u, VkBufferUsageFlags{kStorageUsage}}) {
+    SCOPED_TRACE(others);
+    const Buffer source = MakeHostBuffer(gpu(), kBlock, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | others);
+    const Buffer target = MakeDeviceBuffer(gpu(), kBlock);
+    VkCommandBuffer copy = Record([&](VkCommandBuffer commands) {
+      CopyBytes(gpu(), commands, source.handle, target.handle, kBlock);
+    });
+    Random random(others);
+    std::vector<uint8_t> expected(kBlock);
+    for (const size_t pages : {16, 16, 16, 1, 1, 1, 1, 1, 1, 1, 16, 16, 16, 3, 2, 1, 1, 0, 0, 1}) {
+      const size_t first = pages == 16 ? 0 : random.Below(16 - pages);
+      for (size_t i = first * kPage; i < (first + pages) * kPage; ++i) {
+        expected[i] = static_cast<uint8_t>(expected[i] + 1 + i % 3);  // no byte stays as it was
+      }
+      std::memcpy(source.data + first * kPage, expected.data() + first * kPage, pages * kPage);
+      Submit(copy);
+      ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+      ASSERT_EQ(expected, ReadBack(gpu(), target.handle, kBlock)) << pages << " pages";
+    }
+  }
+}
+
 TEST_F(MemoryReleaseTest, SignalSemaphoreReleasesWaitingWork) {
   const Owned<VkSemaphore> gate = MakeTimeline();
   VkCommandBuffer copy = RecordCopy();
