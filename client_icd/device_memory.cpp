@@ -10,11 +10,13 @@
 #include "client_icd/device_memory.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "client_icd/chain.h"
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/imported_memory.h"
 #include "client_icd/physical_device.h"
 #include "client_icd/reach.h"
 #include "client_icd/shadows.h"
@@ -75,6 +77,14 @@ VkResult Map(Device& device, VkMemoryMapFlags flags, VkDeviceMemory handle, uint
   if (memory == nullptr || !memory->is_host_visible || device.IsLost() || offset > memory->size) {
     return VK_ERROR_MEMORY_MAP_FAILED;
   }
+  if (memory->imported != nullptr) {
+    if ((flags & VK_MEMORY_MAP_PLACED_BIT_EXT) != 0) {
+      return VK_ERROR_MEMORY_MAP_FAILED;  // it lies where it lies
+    }
+    memory->is_mapped = true;
+    *data = memory->imported + offset;
+    return VK_SUCCESS;
+  }
   if (!HasShadow(device, handle, *memory)) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
@@ -111,6 +121,10 @@ VkResult Unmap(Device& device, VkDeviceMemory handle, VkMemoryUnmapFlags flags) 
   }
   const bool reserve = (flags & VK_MEMORY_UNMAP_RESERVE_BIT_EXT) != 0;
   Collect(device, *memory, 0, memory->size);
+  if (memory->imported != nullptr) {
+    memory->is_mapped = reserve;  // the addresses are the program's, and not to be taken away
+    return reserve ? VK_ERROR_MEMORY_MAP_FAILED : VK_SUCCESS;
+  }
   Downloads* downloads = device.session().shadows().downloads();
   const bool was_deferred = downloads != nullptr && downloads->Forget(ToId(handle));
   if (!device.session().shadows().Unmap(*memory->shadow, reserve)) {
@@ -199,6 +213,13 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
     return result;
   }
   owner.session().store().SetState(ToId(*pMemory), memory);
+  if (const VkImportMemoryHostPointerInfoEXT* import = FindImport(*pAllocateInfo)) {
+    const VkResult imported = Import(owner, *pMemory, *memory, *import);
+    if (imported != VK_SUCCESS) {
+      vkFreeMemory(device, std::exchange(*pMemory, VK_NULL_HANDLE), pAllocator);
+    }
+    return imported;
+  }
   return VK_SUCCESS;
 }
 

@@ -27,6 +27,7 @@ struct DeviceMemory {
   bool is_host_visible = false;
   bool is_coherent = false;
   bool is_mapped = false;
+  std::byte* imported = nullptr;  // the program's own memory (imported_memory.h), or null
   /// Guest and host agreed when it was unmapped, after so many releasing calls.
   std::optional<uint64_t> agreed_at;
 

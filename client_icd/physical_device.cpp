@@ -2,7 +2,7 @@
 //
 // VkPhysicalDevice. What never changes is answered from the snapshot; formats and images are asked
 // for. Handle types of the host's kernel mean nothing to the guest's, so everything "external" is
-// reported as unsupported.
+// reported as unsupported, but for the program's own memory (imported_memory.h).
 #include "client_icd/physical_device.h"
 
 #include <cstring>
@@ -10,6 +10,7 @@
 #include "client_icd/chain.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/imported_memory.h"
 #include "client_icd/instance.h"
 #include "client_icd/shadows.h"
 #include "proto/records_gen.h"
@@ -85,6 +86,11 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(
   if (auto* placed = FindInChain<VkPhysicalDeviceMapMemoryPlacedPropertiesEXT>(
           pProperties->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT)) {
     placed->minPlacedMemoryMapAlignment = PageSize();
+  }
+  if (auto* imported = FindInChain<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(
+          pProperties->pNext,
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT)) {
+    imported->minImportedHostPointerAlignment = PageSize();
   }
 }
 
@@ -164,9 +170,15 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceImageFormatProperties2(
     VkImageFormatProperties2* pImageFormatProperties) {
   const auto* external = FindInChain<VkPhysicalDeviceExternalImageFormatInfo>(
       pImageFormatInfo->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO);
-  if (external != nullptr && external->handleType != 0) {
+  const VkExternalMemoryHandleTypeFlagBits handle_type =
+      external == nullptr ? VkExternalMemoryHandleTypeFlagBits{} : external->handleType;
+  if (handle_type != 0 && handle_type != kHostPointer) {
     pImageFormatProperties->imageFormatProperties = {};
     return VK_ERROR_FORMAT_NOT_SUPPORTED;
+  }
+  if (auto* properties = FindInChain<VkExternalImageFormatProperties>(
+          pImageFormatProperties->pNext, VK_STRUCTURE_TYPE_EXTERNAL_IMAGE_FORMAT_PROPERTIES)) {
+    DescribeExternalMemory(handle_type, &properties->externalMemoryProperties);
   }
   proto::Args_vkGetPhysicalDeviceImageFormatProperties2 args{physicalDevice, pImageFormatInfo,
                                                              pImageFormatProperties};
@@ -201,9 +213,10 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceSparseImageFormatProperties(
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceExternalBufferProperties(
-    VkPhysicalDevice, const VkPhysicalDeviceExternalBufferInfo*,
+    VkPhysicalDevice, const VkPhysicalDeviceExternalBufferInfo* pExternalBufferInfo,
     VkExternalBufferProperties* pExternalBufferProperties) {
-  pExternalBufferProperties->externalMemoryProperties = {};
+  DescribeExternalMemory(pExternalBufferInfo->handleType,
+                         &pExternalBufferProperties->externalMemoryProperties);
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceExternalFenceProperties(

@@ -30,7 +30,8 @@ class ShadowArena {
     uint64_t file_offset = 0;
     uint64_t bytes = 0;  // a multiple of 64 KiB, maybe more than was asked for
     bool in_file = false;
-    bool is_full = false;  // every page has been written, which stays so
+    bool is_imported = false;  // the program's own memory, and not the arena's
+    bool is_full = false;      // every page has been written, which stays so
   };
 
   ShadowArena();

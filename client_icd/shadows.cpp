@@ -85,30 +85,51 @@ std::shared_ptr<Shadow> Shadows::Add(proto::ObjectId memory, uint64_t size) {
   if (!arena_.Allocate(size, &piece)) {
     return nullptr;
   }
+  std::shared_ptr<Shadow> shadow;
+  try {
+    shadow = Make(memory, size, piece, tracker_ != nullptr && piece.in_file);
+    if (shadow != nullptr) {
+      Watch(*shadow, {{piece.program, piece.program + piece.bytes}, 0, false});
+      return shadow;
+    }
+  } catch (const std::bad_alloc&) {
+    LeaveView(*shadow);
+    const std::lock_guard table_lock(table_mutex_);
+    table_.erase(memory);
+  }
+  arena_.Free(piece);
+  return nullptr;
+}
+
+std::shared_ptr<Shadow> Shadows::Import(proto::ObjectId memory, uint64_t size, std::byte* begin) {
+  const std::lock_guard lock(mutex_);
+  ShadowArena::Piece piece;
+  piece.program = piece.driver = begin;
+  piece.bytes = RoundUp(size, PageSize());
+  piece.is_imported = true;
+  return Make(memory, size, piece, false);
+}
+
+std::shared_ptr<Shadow> Shadows::Make(proto::ObjectId memory, uint64_t size,
+                                      const ShadowArena::Piece& piece, bool tracks) {
   // Pages of the twin cost nothing until something is agreed on.
   void* twin = ::mmap(nullptr, piece.bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (twin == MAP_FAILED) {
-    arena_.Free(piece);
     return nullptr;
   }
   ::madvise(twin, piece.bytes, MADV_DONTDUMP);
   std::shared_ptr<Shadow> shadow;
   try {
-    const bool tracks = tracker_ != nullptr && piece.in_file;
     const bool only_blocks = tier_ == MemoryTier::kFault || tier_ == MemoryTier::kSignal;
     shadow = std::make_shared<Shadow>(arena_, memory, size, piece, static_cast<std::byte*>(twin),
                                       tracks, only_blocks);
-    Watch(*shadow, {{piece.program, piece.program + piece.bytes}, 0, false});
     const std::lock_guard table_lock(table_mutex_);
     table_[memory] = shadow;
   } catch (const std::bad_alloc&) {
     if (shadow == nullptr) {
       ::munmap(twin, piece.bytes);
-    } else {
-      LeaveView(*shadow);
     }
-    arena_.Free(piece);
     return nullptr;
   }
   return shadow;
@@ -134,7 +155,9 @@ void Shadows::Remove(proto::ObjectId memory) {
   // The reader may be about to write what the host has pushed.
   const std::lock_guard merge_lock(shadow->merge_mutex_);
   shadow->live_ = nullptr;
-  arena_.Free(shadow->piece_);
+  if (!shadow->piece_.is_imported) {
+    arena_.Free(shadow->piece_);
+  }
 }
 
 std::shared_ptr<Shadow> Shadows::Find(proto::ObjectId memory) {

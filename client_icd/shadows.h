@@ -51,6 +51,9 @@ class Shadows {
 
   /// A shadow of zeros for an allocation of `size` bytes; null if there is no memory.
   std::shared_ptr<Shadow> Add(proto::ObjectId memory, uint64_t size);
+  /// The same over memory of the program's own, whose every byte may have to be sent. Never
+  /// tracked, and not to be mapped.
+  std::shared_ptr<Shadow> Import(proto::ObjectId memory, uint64_t size, std::byte* begin);
   void Remove(proto::ObjectId memory);
   std::shared_ptr<Shadow> Find(proto::ObjectId memory);
 
@@ -79,6 +82,9 @@ class Shadows {
  private:
   /// Gives the host's later writes up where the program does not read them.
   void Defer(Session& session, VkDevice device, Shadow& shadow);
+  /// A shadow over the piece, in the table; null if there is no memory.
+  std::shared_ptr<Shadow> Make(proto::ObjectId memory, uint64_t size,
+                               const ShadowArena::Piece& piece, bool tracks);
   void Watch(Shadow& shadow, const ShadowView& view);
   void LeaveView(Shadow& shadow);
   /// Asks the tracker about the shadows in reached_: about all of them, or what lies in `clip`.

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/framework/resources.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 namespace vesper::tests {
 namespace {
@@ -49,6 +53,51 @@ Buffer MakeHostBuffer(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage) {
                                                           VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
   Buffer buffer = MakeHostBufferInType(gpu, size, usage, type);
   std::memset(buffer.data, 0, static_cast<size_t>(size));
+  return buffer;
+}
+
+std::shared_ptr<void> MakePages(VkDeviceSize size) {
+  const auto bytes = static_cast<size_t>(size);
+  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) {
+    throw std::runtime_error("Expected memory for " + std::to_string(bytes) + " bytes; got none.");
+  }
+  return {pages, [bytes](void* begin) { ::munmap(begin, bytes); }};
+}
+
+Owned<VkDeviceMemory> ImportPages(Gpu& gpu, void* pages, VkDeviceSize size, uint32_t type_bits,
+                                  const void* next) {
+  VkMemoryHostPointerPropertiesEXT importable{VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
+  const auto get_properties = reinterpret_cast<PFN_vkGetMemoryHostPointerPropertiesEXT>(
+      gpu.vk.GetDeviceProcAddr(gpu.device, "vkGetMemoryHostPointerPropertiesEXT"));
+  VESPER_CHECK(get_properties(gpu.device, VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT,
+                              pages, &importable));
+  VkImportMemoryHostPointerInfoEXT import{VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT};
+  import.pNext = next;
+  import.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  import.pHostPointer = pages;
+  const uint32_t type = gpu.FindMemoryType(
+      type_bits & importable.memoryTypeBits,
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+  return gpu.Allocate(size, type, &import);
+}
+
+Buffer MakeImportedBuffer(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage) {
+  Buffer buffer;
+  VkExternalMemoryBufferCreateInfo external{VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+  external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  VkBufferCreateInfo info = BufferInfo(size, usage);
+  info.pNext = &external;
+  buffer.handle = gpu.Make(gpu.vk.CreateBuffer, gpu.vk.DestroyBuffer, info);
+  buffer.size = size;
+  VkMemoryRequirements requirements{};
+  gpu.vk.GetBufferMemoryRequirements(gpu.device, buffer.handle, &requirements);
+  const auto page = static_cast<VkDeviceSize>(::sysconf(_SC_PAGESIZE));
+  const VkDeviceSize bytes = (requirements.size + page - 1) / page * page;
+  buffer.pages = MakePages(bytes);
+  buffer.memory = ImportPages(gpu, buffer.pages.get(), bytes, requirements.memoryTypeBits);
+  VESPER_CHECK(gpu.vk.BindBufferMemory(gpu.device, buffer.handle, buffer.memory, 0));
+  buffer.data = static_cast<uint8_t*>(buffer.pages.get());
   return buffer;
 }
 

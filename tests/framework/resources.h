@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace vesper::tests {
 
 // A buffer with memory of its own. Host buffers are mapped for as long as they live.
 struct Buffer {
+  std::shared_ptr<void> pages;  // The program's own, if that is what the memory was made of.
   Owned<VkDeviceMemory> memory;
   Owned<VkBuffer> handle;
   VkDeviceSize size = 0;
@@ -38,6 +40,14 @@ Buffer MakeHostBuffer(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage = kS
 // The same in a memory type of the caller's choice; not cleared.
 Buffer MakeHostBufferInType(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage,
                             uint32_t memory_type);
+// A buffer in memory of the program's own (VK_EXT_external_memory_host), all bytes zero; not
+// mapped, but to be had at `data`.
+Buffer MakeImportedBuffer(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage = kStorageUsage);
+// Pages of the program's own, filled with zeros: at least so many bytes.
+std::shared_ptr<void> MakePages(VkDeviceSize size);
+// Makes memory of them. `type_bits`: the memory types that are allowed.
+Owned<VkDeviceMemory> ImportPages(Gpu& gpu, void* pages, VkDeviceSize size, uint32_t type_bits,
+                                  const void* next = nullptr);
 // A buffer that is never mapped.
 Buffer MakeDeviceBuffer(Gpu& gpu, VkDeviceSize size, VkBufferUsageFlags usage = kStorageUsage);
 

@@ -2,6 +2,7 @@
 #include "tests/framework/test_memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -68,7 +69,7 @@ TestMemory::TestMemory(Gpu& gpu, MemoryKind kind, VkDeviceSize size, uint32_t me
       buffers_.push_back(MakeBuffer(VK_BUFFER_USAGE_TRANSFER_DST_BIT));
       target_ = buffers_.back();
     }
-    if (kind_ == MemoryKind::kStorage || kind_ == MemoryKind::kAddress) {
+    if (has_storage()) {
       buffers_.push_back(
           MakeBuffer(kind_ == MemoryKind::kAddress
                          ? kAddressUsage
@@ -97,6 +98,11 @@ Owned<VkBuffer> TestMemory::MakeBuffer(VkBufferUsageFlags usage) {
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   info.size = size_;
   info.usage = usage;
+  VkExternalMemoryBufferCreateInfo external{VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+  external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  if (kind_ == MemoryKind::kImported) {
+    info.pNext = &external;
+  }
   return gpu_.Make(gpu_.vk.CreateBuffer, gpu_.vk.DestroyBuffer, info);
 }
 
@@ -127,11 +133,13 @@ void TestMemory::MakeImage(uint32_t memory_type) {
 
 void TestMemory::BindAll(uint32_t memory_type) {
   VkDeviceSize needed = size_;
+  uint32_t types = ~0u;
   for (const Owned<VkBuffer>& buffer : buffers_) {
     VkMemoryRequirements requirements{};
     gpu_.vk.GetBufferMemoryRequirements(gpu_.device, buffer, &requirements);
     needed = std::max(needed, requirements.size);
-    if ((requirements.memoryTypeBits >> memory_type & 1) == 0) {
+    types &= requirements.memoryTypeBits;
+    if (kind_ != MemoryKind::kImported && (requirements.memoryTypeBits >> memory_type & 1) == 0) {
       throw std::runtime_error("Expected buffers to be possible in memory type " +
                                std::to_string(memory_type) + "; they are not.");
     }
@@ -144,7 +152,13 @@ void TestMemory::BindAll(uint32_t memory_type) {
   if (kind_ == MemoryKind::kDedicated) {
     flags.pNext = &dedicated;
   }
-  memory_ = gpu_.Allocate(needed, memory_type, addressed ? &flags : nullptr);
+  if (kind_ == MemoryKind::kImported) {
+    needed = RoundUp(needed, static_cast<VkDeviceSize>(::sysconf(_SC_PAGESIZE)));
+    pages_ = MakePages(needed);
+    memory_ = ImportPages(gpu_, pages_.get(), needed, types);
+  } else {
+    memory_ = gpu_.Allocate(needed, memory_type, addressed ? &flags : nullptr);
+  }
   for (const Owned<VkBuffer>& buffer : buffers_) {
     VESPER_CHECK(gpu_.vk.BindBufferMemory(gpu_.device, buffer, memory_, 0));
   }
@@ -184,8 +198,9 @@ uint8_t* TestMemory::PlaceFor(VkDeviceSize size) {
 void TestMemory::Map(Random& random) {
   VkDeviceSize offset = 0;
   VkDeviceSize size = allocation_size_;
-  const bool placed =
-      placed_.offered() && allocation_size_ % placed_.alignment == 0 && random.OneIn(2);
+  const bool imported = kind_ == MemoryKind::kImported;
+  const bool placed = !imported && placed_.offered() && allocation_size_ % placed_.alignment == 0 &&
+                      random.OneIn(2);
   const bool may_be_part = !placed || placed_.features.memoryMapRangePlaced == VK_TRUE;
   if (may_be_part && random.OneIn(3)) {
     const VkDeviceSize unit = placed ? placed_.alignment : grain();
@@ -203,7 +218,10 @@ void TestMemory::Map(Random& random) {
     place.pPlacedAddress = PlaceFor(size);
   }
   void* data = nullptr;
-  if (placed || (gpu_.api_version >= VK_API_VERSION_1_4 && random.OneIn(2))) {
+  is_mapped_ = !imported || random.OneIn(2);
+  if (!is_mapped_) {
+    data = static_cast<uint8_t*>(pages_.get()) + offset;
+  } else if (placed || (gpu_.api_version >= VK_API_VERSION_1_4 && random.OneIn(2))) {
     VESPER_CHECK(gpu_.vk.MapMemory2(gpu_.device, &info, &data));
     if (placed && data != place.pPlacedAddress) {
       throw std::runtime_error("Expected a placed mapping at the address asked for.");
@@ -218,9 +236,14 @@ void TestMemory::Map(Random& random) {
 }
 
 void TestMemory::Unmap(Random& random) {
+  if (!is_mapped_) {
+    data_ = nullptr;
+    return;
+  }
   VkMemoryUnmapInfo info{VK_STRUCTURE_TYPE_MEMORY_UNMAP_INFO};
   info.memory = memory_;
-  const bool reserve = placed_.features.memoryUnmapReserve == VK_TRUE && random.OneIn(2);
+  const bool reserve = kind_ != MemoryKind::kImported &&
+                       placed_.features.memoryUnmapReserve == VK_TRUE && random.OneIn(2);
   if (reserve) {
     info.flags = VK_MEMORY_UNMAP_RESERVE_BIT_EXT;
   }
@@ -258,7 +281,7 @@ bool TestMemory::Range(VkDeviceSize offset, VkDeviceSize size, VkMappedMemoryRan
   range->memory = memory_;
   range->offset = begin;
   range->size = end - begin;
-  return Address(begin, end - begin) != nullptr;
+  return is_mapped_ && Address(begin, end - begin) != nullptr;
 }
 
 void TestMemory::Flush(VkDeviceSize offset, VkDeviceSize size) {

@@ -26,6 +26,7 @@ enum class MemoryKind {
   kAddress,    // and by shaders that know only its address
   kImage,      // transfers, and a linear image in the midst of it
   kDedicated,  // one buffer for everything, in an allocation of its own
+  kImported,   // as kStorage, in pages of the program's own
   kDevice,     // never mapped
 };
 
@@ -105,6 +106,10 @@ class TestMemory {
   bool Range(VkDeviceSize offset, VkDeviceSize size, VkMappedMemoryRange* range) const;
   uint8_t* PlaceFor(VkDeviceSize size);
   void Forget();
+  bool has_storage() const {
+    return kind_ == MemoryKind::kStorage || kind_ == MemoryKind::kAddress ||
+           kind_ == MemoryKind::kImported;
+  }
 
   Gpu& gpu_;
   const MemoryKind kind_;
@@ -113,6 +118,7 @@ class TestMemory {
   VkDeviceSize allocation_size_ = 0;
   VkDeviceSize atom_ = 1;
   bool coherent_ = false;
+  std::shared_ptr<void> pages_;  // the program's own
   Owned<VkDeviceMemory> memory_;
   std::vector<Owned<VkBuffer>> buffers_;
   VkBuffer source_ = VK_NULL_HANDLE;
@@ -124,6 +130,7 @@ class TestMemory {
   VkDeviceSize mapped_offset_ = 0;
   VkDeviceSize mapped_size_ = 0;
   bool is_placed_ = false;
+  bool is_mapped_ = false;  // and not only used where it lies
   Reservation reservation_;
 };
 

@@ -3,20 +3,23 @@
 // Neither may lose a byte to the other, whoever comes first.
 #include <cstring>
 
+#include "tests/framework/memory_origin.h"
 #include "tests/framework/random.h"
-#include "tests/framework/vulkan_test.h"
 
 namespace vesper::tests {
 namespace {
 
 constexpr VkDeviceSize kSize = 2 * 4096;
 
-class MemoryMergeTest : public VulkanTest {
+class MemoryMergeTest : public MemoryOriginTest {
  protected:
   void SetUp() override {
-    VulkanTest::SetUp();
-    shared_ = MakeHostBuffer(gpu(), kSize);
-    source_ = MakeHostBuffer(gpu(), kSize);
+    MemoryOriginTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
+    shared_ = MakeSharedBuffer(kSize);
+    source_ = MakeSharedBuffer(kSize);
     expected_.assign(kSize, 0);
   }
 
@@ -45,7 +48,7 @@ class MemoryMergeTest : public VulkanTest {
   std::vector<uint8_t> expected_;
 };
 
-TEST_F(MemoryMergeTest, ProgramAndGpuWriteAlternateBytesOfAWord) {
+TEST_P(MemoryMergeTest, ProgramAndGpuWriteAlternateBytesOfAWord) {
   const std::vector<size_t> odd = {1, 3, 5, 7, 65, 4095, 4097, 8191};
   const std::vector<size_t> even = {0, 2, 4, 6, 64, 4094, 4096, 8190};
   VkCommandBuffer copy = RecordByteCopies(odd);
@@ -66,7 +69,7 @@ TEST_F(MemoryMergeTest, ProgramAndGpuWriteAlternateBytesOfAWord) {
   ExpectBothSides("at the end");
 }
 
-TEST_F(MemoryMergeTest, RandomBytesOfOnePage) {
+TEST_P(MemoryMergeTest, RandomBytesOfOnePage) {
   Random random(11);
   const Owned<VkFence> fence = MakeFence();
   for (int round = 0; round < 40; ++round) {
@@ -100,7 +103,7 @@ TEST_F(MemoryMergeTest, RandomBytesOfOnePage) {
   ExpectBothSides("at the end");
 }
 
-TEST_F(MemoryMergeTest, GpuWritesAfterTheProgramWithAGate) {
+TEST_P(MemoryMergeTest, GpuWritesAfterTheProgramWithAGate) {
   // The GPU is held back by a semaphore until the program has written, so the order is certain.
   const std::vector<size_t> by_gpu = {10, 11, 13, 4096, 4100};
   VkCommandBuffer copy = RecordByteCopies(by_gpu);
@@ -136,7 +139,7 @@ TEST_F(MemoryMergeTest, GpuWritesAfterTheProgramWithAGate) {
   }
 }
 
-TEST_F(MemoryMergeTest, GpuPutsBackTheOldValue) {
+TEST_P(MemoryMergeTest, GpuPutsBackTheOldValue) {
   // The program changes 0 to 7; the GPU turns it back to 0. Against what the guest knew at the sync
   // point before, nothing has changed; against what it knows now, it has.
   VkCommandBuffer fill = Record([&](VkCommandBuffer commands) {
@@ -154,9 +157,9 @@ TEST_F(MemoryMergeTest, GpuPutsBackTheOldValue) {
   }
 }
 
-TEST_F(MemoryMergeTest, ProgramPutsBackTheOldValue) {
+TEST_P(MemoryMergeTest, ProgramPutsBackTheOldValue) {
   // The other way round: the GPU writes 9, the program turns it back to 0, and the GPU must see 0.
-  const Buffer seen = MakeHostBuffer(gpu(), 64);
+  const Buffer seen = MakeSharedBuffer(64);
   VkCommandBuffer fill = Record([&](VkCommandBuffer commands) {
     vk.CmdFillBuffer(commands, shared_.handle, 0, 64, 0x09090909);
     FullBarrier(commands);
@@ -178,7 +181,7 @@ TEST_F(MemoryMergeTest, ProgramPutsBackTheOldValue) {
   }
 }
 
-TEST_F(MemoryMergeTest, ProgramWritesWhatTheGpuHasJustWritten) {
+TEST_P(MemoryMergeTest, ProgramWritesWhatTheGpuHasJustWritten) {
   // Both write the same value into neighbouring bytes; then the GPU changes only its own.
   for (int round = 0; round < 20; ++round) {
     SCOPED_TRACE(round);
@@ -197,10 +200,10 @@ TEST_F(MemoryMergeTest, ProgramWritesWhatTheGpuHasJustWritten) {
   }
 }
 
-TEST_F(MemoryMergeTest, ProgramWritesBetweenTwoSubmissionsInFlight) {
+TEST_P(MemoryMergeTest, ProgramWritesBetweenTwoSubmissionsInFlight) {
   // Byte i is the GPU's in the first submission and stays; the program's byte comes in between and
   // is read by the second submission.
-  const Buffer seen = MakeHostBuffer(gpu(), kSize);
+  const Buffer seen = MakeSharedBuffer(kSize);
   VkCommandBuffer first = RecordByteCopies({200, 202, 4200});
   VkCommandBuffer second = Record([&](VkCommandBuffer commands) {
     FullBarrier(commands);
@@ -223,7 +226,7 @@ TEST_F(MemoryMergeTest, ProgramWritesBetweenTwoSubmissionsInFlight) {
   }
 }
 
-TEST_F(MemoryMergeTest, UnmapWithGpuWritesInFlight) {
+TEST_P(MemoryMergeTest, UnmapWithGpuWritesInFlight) {
   // The program's bytes leave at the unmap while the GPU writes other bytes of the same word.
   for (int round = 1; round <= 20; ++round) {
     SCOPED_TRACE(round);
@@ -243,7 +246,7 @@ TEST_F(MemoryMergeTest, UnmapWithGpuWritesInFlight) {
   ExpectBothSides("at the end");
 }
 
-TEST_F(MemoryMergeTest, TwoBuffersInOneAllocationSharingAPage) {
+TEST_P(MemoryMergeTest, TwoBuffersInOneAllocationSharingAPage) {
   // One belongs to the program, the other to the GPU; the border is in the middle of a page.
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   info.size = 1024;
@@ -278,6 +281,8 @@ TEST_F(MemoryMergeTest, TwoBuffersInOneAllocationSharingAPage) {
   const std::vector<uint8_t> on_gpu = ReadBack(gpu(), mine, 1024);
   EXPECT_EQ(std::vector<uint8_t>(1024, 0xFF - 20), on_gpu);
 }
+
+VESPER_TEST_WITH_BOTH_ORIGINS(MemoryMergeTest);
 
 }  // namespace
 }  // namespace vesper::tests

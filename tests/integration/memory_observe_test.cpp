@@ -6,20 +6,23 @@
 #include <thread>
 
 #include "shaders/transform_comp.h"
+#include "tests/framework/memory_origin.h"
 #include "tests/framework/random.h"
-#include "tests/framework/vulkan_test.h"
 
 namespace vesper::tests {
 namespace {
 
 constexpr VkDeviceSize kSize = 3 * 4096 + 40;
 
-class MemoryObserveTest : public VulkanTest {
+class MemoryObserveTest : public MemoryOriginTest {
  protected:
   void SetUp() override {
-    VulkanTest::SetUp();
-    source_ = MakeHostBuffer(gpu(), kSize);
-    result_ = MakeHostBuffer(gpu(), kSize);
+    MemoryOriginTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
+    source_ = MakeSharedBuffer(kSize);
+    result_ = MakeSharedBuffer(kSize);
     copy_ = Record([&](VkCommandBuffer commands) {
       FullBarrier(commands);
       CopyBytes(gpu(), commands, source_.handle, result_.handle, kSize);
@@ -68,7 +71,7 @@ class MemoryObserveTest : public VulkanTest {
   VkCommandBuffer copy_ = VK_NULL_HANDLE;
 };
 
-TEST_F(MemoryObserveTest, WaitForFences) {
+TEST_P(MemoryObserveTest, WaitForFences) {
   const Owned<VkFence> fence = MakeFence();
   for (uint64_t round = 0; round < 20; ++round) {
     Prepare(round);
@@ -79,7 +82,7 @@ TEST_F(MemoryObserveTest, WaitForFences) {
   }
 }
 
-TEST_F(MemoryObserveTest, GetFenceStatus) {
+TEST_P(MemoryObserveTest, GetFenceStatus) {
   const Owned<VkFence> fence = MakeFence();
   for (uint64_t round = 0; round < 20; ++round) {
     Prepare(100 + round);
@@ -94,7 +97,7 @@ TEST_F(MemoryObserveTest, GetFenceStatus) {
   }
 }
 
-TEST_F(MemoryObserveTest, QueueWaitIdle) {
+TEST_P(MemoryObserveTest, QueueWaitIdle) {
   for (uint64_t round = 0; round < 20; ++round) {
     Prepare(200 + round);
     Submit(copy_);
@@ -103,7 +106,7 @@ TEST_F(MemoryObserveTest, QueueWaitIdle) {
   }
 }
 
-TEST_F(MemoryObserveTest, DeviceWaitIdle) {
+TEST_P(MemoryObserveTest, DeviceWaitIdle) {
   for (uint64_t round = 0; round < 20; ++round) {
     Prepare(300 + round);
     Submit(copy_);
@@ -112,7 +115,7 @@ TEST_F(MemoryObserveTest, DeviceWaitIdle) {
   }
 }
 
-TEST_F(MemoryObserveTest, WaitSemaphores) {
+TEST_P(MemoryObserveTest, WaitSemaphores) {
   const Owned<VkSemaphore> timeline = MakeTimeline();
   for (uint64_t round = 1; round <= 20; ++round) {
     Prepare(400 + round);
@@ -127,7 +130,7 @@ TEST_F(MemoryObserveTest, WaitSemaphores) {
   ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
 }
 
-TEST_F(MemoryObserveTest, GetSemaphoreCounterValue) {
+TEST_P(MemoryObserveTest, GetSemaphoreCounterValue) {
   const Owned<VkSemaphore> timeline = MakeTimeline();
   for (uint64_t round = 1; round <= 20; ++round) {
     Prepare(500 + round);
@@ -142,7 +145,7 @@ TEST_F(MemoryObserveTest, GetSemaphoreCounterValue) {
   ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
 }
 
-TEST_F(MemoryObserveTest, TimelineValueWhileLaterWorkWaits) {
+TEST_P(MemoryObserveTest, TimelineValueWhileLaterWorkWaits) {
   // The second submission hangs on a signal from the host; the first one's data must not hang on
   // it.
   const Owned<VkSemaphore> timeline = MakeTimeline();
@@ -164,7 +167,7 @@ TEST_F(MemoryObserveTest, TimelineValueWhileLaterWorkWaits) {
   ExpectCopied();
 }
 
-TEST_F(MemoryObserveTest, GetEventStatusAtTheEndOfASubmission) {
+TEST_P(MemoryObserveTest, GetEventStatusAtTheEndOfASubmission) {
   const Owned<VkEvent> event = MakeEvent();
   VkCommandBuffer commands = Record([&](VkCommandBuffer buffer) {
     CopyBytes(gpu(), buffer, source_.handle, result_.handle, kSize);
@@ -181,7 +184,7 @@ TEST_F(MemoryObserveTest, GetEventStatusAtTheEndOfASubmission) {
   }
 }
 
-TEST_F(MemoryObserveTest, GetEventStatusInTheMiddleOfASubmission) {
+TEST_P(MemoryObserveTest, GetEventStatusInTheMiddleOfASubmission) {
   // The command buffer goes on only when the host has seen the data: nothing but the event's status
   // tells that they are there.
   const Owned<VkEvent> written = MakeEvent();
@@ -208,10 +211,10 @@ TEST_F(MemoryObserveTest, GetEventStatusInTheMiddleOfASubmission) {
   EXPECT_EQ(0, std::memcmp(source_.data + 64, result_.data + 64, kSize - 64));
 }
 
-TEST_F(MemoryObserveTest, OneFenceTellsAboutEarlierSubmissions) {
+TEST_P(MemoryObserveTest, OneFenceTellsAboutEarlierSubmissions) {
   std::vector<Buffer> results;
   for (int i = 0; i < 5; ++i) {
-    results.push_back(MakeHostBuffer(gpu(), kSize));
+    results.push_back(MakeSharedBuffer(kSize));
   }
   Prepare(900);
   for (const Buffer& result : results) {
@@ -228,7 +231,7 @@ TEST_F(MemoryObserveTest, OneFenceTellsAboutEarlierSubmissions) {
   }
 }
 
-TEST_F(MemoryObserveTest, GpuWritesWhileUnmapped) {
+TEST_P(MemoryObserveTest, GpuWritesWhileUnmapped) {
   vk.UnmapMemory(device, result_.memory);
   for (uint64_t round = 0; round < 5; ++round) {
     Random(1000 + round).Fill(source_.bytes());
@@ -240,7 +243,7 @@ TEST_F(MemoryObserveTest, GpuWritesWhileUnmapped) {
   }
 }
 
-TEST_F(MemoryObserveTest, MappedBetweenSubmitAndWait) {
+TEST_P(MemoryObserveTest, MappedBetweenSubmitAndWait) {
   vk.UnmapMemory(device, result_.memory);
   Random(1100).Fill(source_.bytes());
   Submit(copy_);
@@ -249,7 +252,7 @@ TEST_F(MemoryObserveTest, MappedBetweenSubmitAndWait) {
   ExpectCopied();
 }
 
-TEST_F(MemoryObserveTest, UnmappedBetweenSubmitAndWait) {
+TEST_P(MemoryObserveTest, UnmappedBetweenSubmitAndWait) {
   Prepare(1200);
   Submit(copy_);
   vk.UnmapMemory(device, result_.memory);
@@ -258,7 +261,7 @@ TEST_F(MemoryObserveTest, UnmappedBetweenSubmitAndWait) {
   ExpectCopied();
 }
 
-TEST_F(MemoryObserveTest, MappedAfterAPartialMapping) {
+TEST_P(MemoryObserveTest, MappedAfterAPartialMapping) {
   // The GPU writes far outside the range that is mapped at the time.
   vk.UnmapMemory(device, result_.memory);
   const uint8_t* part = Map(result_.memory, 4096, 16);
@@ -271,8 +274,8 @@ TEST_F(MemoryObserveTest, MappedAfterAPartialMapping) {
   ExpectCopied();
 }
 
-TEST_F(MemoryObserveTest, ShaderWrites) {
-  const Buffer data = MakeHostBuffer(gpu(), 10'000 * sizeof(uint32_t));
+TEST_P(MemoryObserveTest, ShaderWrites) {
+  const Buffer data = MakeSharedBuffer(10'000 * sizeof(uint32_t));
   const VkBuffer handle = data.handle;
   const Kernel kernel = MakeKernel(gpu(), kTransformComp, {&handle, 1}, 8);
   std::vector<uint32_t> expected(10'000);
@@ -291,7 +294,7 @@ TEST_F(MemoryObserveTest, ShaderWrites) {
   }
 }
 
-TEST_F(MemoryObserveTest, InvalidateBringsNonCoherentData) {
+TEST_P(MemoryObserveTest, InvalidateBringsNonCoherentData) {
   for (const uint32_t type : DistinctHostVisibleTypes()) {
     SCOPED_TRACE(type);
     const VkDeviceSize atom = properties.limits().nonCoherentAtomSize;
@@ -313,6 +316,8 @@ TEST_F(MemoryObserveTest, InvalidateBringsNonCoherentData) {
     }
   }
 }
+
+VESPER_TEST_WITH_BOTH_ORIGINS(MemoryObserveTest);
 
 }  // namespace
 }  // namespace vesper::tests

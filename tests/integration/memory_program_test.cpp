@@ -29,6 +29,10 @@ class MemoryProgramTest : public VulkanTest {
     if (placed_.offered()) {
       options.device_features = &placed_.features;
     }
+    can_import_ = HasDeviceExtension(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    if (can_import_) {
+      options.device_extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    }
   }
 
   // One of each kind, and one large; the types that the host can map take turns.
@@ -44,6 +48,10 @@ class MemoryProgramTest : public VulkanTest {
     for (const auto& [kind, size] : wanted) {
       memories_.push_back(
           std::make_unique<TestMemory>(gpu(), kind, size, types[next++ % types.size()], placed_));
+    }
+    if (can_import_) {
+      memories_.push_back(
+          std::make_unique<TestMemory>(gpu(), MemoryKind::kImported, 80 << 10, types[0], placed_));
     }
     memories_.push_back(std::make_unique<TestMemory>(
         gpu(), MemoryKind::kDevice, 50'000,
@@ -111,6 +119,7 @@ class MemoryProgramTest : public VulkanTest {
   }
 
   PlacedMapping placed_;
+  bool can_import_ = false;
   QueueLocks locks_;
   std::vector<std::unique_ptr<TestMemory>> memories_;
 };

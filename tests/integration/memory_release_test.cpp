@@ -4,19 +4,22 @@
 // comes after every other such call, so that it alone can have carried the data.
 #include <cstring>
 
+#include "tests/framework/memory_origin.h"
 #include "tests/framework/random.h"
-#include "tests/framework/vulkan_test.h"
 
 namespace vesper::tests {
 namespace {
 
 constexpr VkDeviceSize kSize = 5 * 4096 + 24;
 
-class MemoryReleaseTest : public VulkanTest {
+class MemoryReleaseTest : public MemoryOriginTest {
  protected:
   void SetUp() override {
-    VulkanTest::SetUp();
-    source_ = MakeHostBuffer(gpu(), kSize);
+    MemoryOriginTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
+    source_ = MakeSharedBuffer(kSize);
     target_ = MakeDeviceBuffer(gpu(), kSize);
   }
 
@@ -41,7 +44,7 @@ class MemoryReleaseTest : public VulkanTest {
   Buffer target_;
 };
 
-TEST_F(MemoryReleaseTest, QueueSubmit) {
+TEST_P(MemoryReleaseTest, QueueSubmit) {
   VkCommandBuffer copy = RecordCopy();
   for (uint64_t round = 0; round < 10; ++round) {
     const std::vector<uint8_t> expected = WriteRandomly(round);
@@ -51,7 +54,7 @@ TEST_F(MemoryReleaseTest, QueueSubmit) {
   }
 }
 
-TEST_F(MemoryReleaseTest, QueueSubmit2) {
+TEST_P(MemoryReleaseTest, QueueSubmit2) {
   VkCommandBuffer copy = RecordCopy();
   VkCommandBufferSubmitInfo buffer_info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO};
   buffer_info.commandBuffer = copy;
@@ -66,7 +69,7 @@ TEST_F(MemoryReleaseTest, QueueSubmit2) {
   }
 }
 
-TEST_F(MemoryReleaseTest, SubmitWithSeveralBatches) {
+TEST_P(MemoryReleaseTest, SubmitWithSeveralBatches) {
   // The data must be there for the first batch, not only at the end of the call.
   const Buffer second = MakeDeviceBuffer(gpu(), kSize);
   VkCommandBuffer copies[2] = {RecordCopy(), Record([&](VkCommandBuffer commands) {
@@ -86,12 +89,12 @@ TEST_F(MemoryReleaseTest, SubmitWithSeveralBatches) {
 
 // A block that is written again and again, and then less and less, until it is watched in another
 // way. The page that is written at that very moment has to arrive as well.
-TEST_F(MemoryReleaseTest, BlocksThatAreWrittenLessAndLess) {
+TEST_P(MemoryReleaseTest, BlocksThatAreWrittenLessAndLess) {
   constexpr VkDeviceSize kBlock = 64 << 10;
   constexpr VkDeviceSize kPage = 4096;
   for (const VkBufferUsageFlags others : {0u, VkBufferUsageFlags{kStorageUsage}}) {
     SCOPED_TRACE(others);
-    const Buffer source = MakeHostBuffer(gpu(), kBlock, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | others);
+    const Buffer source = MakeSharedBuffer(kBlock, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | others);
     const Buffer target = MakeDeviceBuffer(gpu(), kBlock);
     VkCommandBuffer copy = Record([&](VkCommandBuffer commands) {
       CopyBytes(gpu(), commands, source.handle, target.handle, kBlock);
@@ -111,7 +114,7 @@ TEST_F(MemoryReleaseTest, BlocksThatAreWrittenLessAndLess) {
   }
 }
 
-TEST_F(MemoryReleaseTest, SignalSemaphoreReleasesWaitingWork) {
+TEST_P(MemoryReleaseTest, SignalSemaphoreReleasesWaitingWork) {
   const Owned<VkSemaphore> gate = MakeTimeline();
   VkCommandBuffer copy = RecordCopy();
   for (uint64_t round = 1; round <= 10; ++round) {
@@ -138,7 +141,7 @@ TEST_F(MemoryReleaseTest, SignalSemaphoreReleasesWaitingWork) {
   }
 }
 
-TEST_F(MemoryReleaseTest, SetEventReleasesWaitingWork) {
+TEST_P(MemoryReleaseTest, SetEventReleasesWaitingWork) {
   const Owned<VkEvent> gate = MakeEvent();
   VkCommandBuffer copy = RecordCopy([&](VkCommandBuffer commands) {
     VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
@@ -157,7 +160,7 @@ TEST_F(MemoryReleaseTest, SetEventReleasesWaitingWork) {
   }
 }
 
-TEST_F(MemoryReleaseTest, UnmapCarriesWhatWasWritten) {
+TEST_P(MemoryReleaseTest, UnmapCarriesWhatWasWritten) {
   VkCommandBuffer copy = RecordCopy();
   for (uint64_t round = 0; round < 10; ++round) {
     const std::vector<uint8_t> expected = WriteRandomly(400 + round);
@@ -169,7 +172,7 @@ TEST_F(MemoryReleaseTest, UnmapCarriesWhatWasWritten) {
   }
 }
 
-TEST_F(MemoryReleaseTest, UnmapWhileEarlierWorkIsPending) {
+TEST_P(MemoryReleaseTest, UnmapWhileEarlierWorkIsPending) {
   // The work was submitted before the write; only unmapping and the signal come after it.
   const Owned<VkEvent> gate = MakeEvent();
   VkCommandBuffer copy = RecordCopy([&](VkCommandBuffer commands) {
@@ -187,7 +190,7 @@ TEST_F(MemoryReleaseTest, UnmapWhileEarlierWorkIsPending) {
   EXPECT_EQ(expected, Target());
 }
 
-TEST_F(MemoryReleaseTest, FlushOfNonCoherentMemory) {
+TEST_P(MemoryReleaseTest, FlushOfNonCoherentMemory) {
   const VkDeviceSize atom = properties.limits().nonCoherentAtomSize;
   for (const uint32_t type : DistinctHostVisibleTypes()) {
     SCOPED_TRACE(type);
@@ -212,13 +215,13 @@ TEST_F(MemoryReleaseTest, FlushOfNonCoherentMemory) {
   }
 }
 
-TEST_F(MemoryReleaseTest, RingOfPersistentlyMappedFrames) {
+TEST_P(MemoryReleaseTest, RingOfPersistentlyMappedFrames) {
   // The way games do it: three slots of one mapping, each rewritten when its fence says so, with
   // the other two in flight.
   constexpr size_t kSlots = 3;
   constexpr VkDeviceSize kSlotSize = 4096 + 512;  // No multiple of a page: neighbours share one.
-  const Buffer ring = MakeHostBuffer(gpu(), kSlots * kSlotSize);
-  const Buffer results = MakeHostBuffer(gpu(), kSlots * kSlotSize);
+  const Buffer ring = MakeSharedBuffer(kSlots * kSlotSize);
+  const Buffer results = MakeSharedBuffer(kSlots * kSlotSize);
   std::vector<Owned<VkFence>> fences;
   std::vector<VkCommandBuffer> copies;
   std::vector<std::vector<uint8_t>> expected(kSlots);
@@ -249,7 +252,7 @@ TEST_F(MemoryReleaseTest, RingOfPersistentlyMappedFrames) {
   }
 }
 
-TEST_F(MemoryReleaseTest, SingleByteWritesOneByOne) {
+TEST_P(MemoryReleaseTest, SingleByteWritesOneByOne) {
   // One changed byte per submission, at the edges of words and pages too.
   VkCommandBuffer copy = RecordCopy();
   std::vector<uint8_t> expected(kSize);
@@ -263,6 +266,8 @@ TEST_F(MemoryReleaseTest, SingleByteWritesOneByOne) {
     ASSERT_EQ(expected, Target()) << "byte " << place;
   }
 }
+
+VESPER_TEST_WITH_BOTH_ORIGINS(MemoryReleaseTest);
 
 }  // namespace
 }  // namespace vesper::tests
