@@ -309,6 +309,7 @@ bool Session::WriteParts(std::span<const std::span<const std::byte>> parts) {
     const auto begin = std::chrono::steady_clock::now();
     if (connection_->Write(prepared)) {
       compressor_.NoteWrite(prepared, std::chrono::steady_clock::now() - begin);
+      is_link_fast_.store(compressor_.IsLinkFast(), std::memory_order_relaxed);
       return true;
     }
     Lose("the connection broke: " + connection_->Error());

@@ -79,6 +79,8 @@ class Session {
   bool Call(uint16_t number, void* args);
   /// Writes what is queued.
   void Flush();
+  /// True if the link is known to be fast (proto/compression.h).
+  bool IsLinkFast() const { return is_link_fast_.load(std::memory_order_relaxed); }
   /// Bytes queued and not yet written.
   size_t Queued() const { return queued_.load(std::memory_order_relaxed); }
 
@@ -168,7 +170,8 @@ class Session {
   std::mutex
       write_mutex_;  // sending_ and the connection's writing side; taken before stream_mutex_
   proto::Buffer sending_;
-  proto::FrameCompressor compressor_;                        // as sending_
+  proto::FrameCompressor compressor_;  // as sending_
+  std::atomic<bool> is_link_fast_{false};
   std::unique_ptr<transport::BackgroundWriter> background_;  // as sending_; waited for first
 
   std::mutex calls_mutex_;        // calls_

@@ -23,6 +23,15 @@ constexpr uint32_t kHot = 96;
 constexpr uint32_t kCool = 48;
 constexpr uint32_t kHottest = 128;
 
+// A block that two comparisons in a row have found rewritten is then sent without looking a few
+// times, and more often each time it is found so again: comparing would read and write as much
+// memory again as sending does. A program that stops writing there pays for that once.
+constexpr uint8_t kRewritten = 2;
+constexpr uint8_t kMostRewritten = 4;
+constexpr uint8_t UnseenAfter(uint8_t rewritten) {
+  return static_cast<uint8_t>(1u << rewritten);  // 4, 8, 16
+}
+
 uint8_t NextHeat(uint8_t heat, uint32_t pages) {
   return static_cast<uint8_t>(
       std::min<uint32_t>(heat - (heat + 3u) / 4 + kHeatOfPage * pages, kHottest));
@@ -86,6 +95,8 @@ void Shadow::SetView(const ShadowView& view) {
   for (Block& block : blocks_) {
     block.state = State::kFresh;
     block.heat = 0;
+    block.rewritten = 0;
+    block.unseen = 0;
   }
   std::ranges::fill(active_, 0);
   std::ranges::fill(dirty_, 0);
@@ -206,10 +217,7 @@ void Shadow::CollectTracked(ShadowSender& sender, WriteTracker& tracker, uint64_
       bool stays_active = false;
       if (block.state == State::kCompared) {
         stays_active = true;
-        block.heat = NextHeat(block.heat, CompareBlock(sender, index));
-        if (block.heat < kCool) {
-          Track(sender, tracker, index);
-        }
+        CollectCompared(sender, tracker, index);
       } else if (block.state == State::kTracked) {
         const uint64_t pages = TakeDirty(index, begin, end);
         block.heat = NextHeat(block.heat, static_cast<uint32_t>(std::popcount(pages)));
@@ -224,6 +232,30 @@ void Shadow::CollectTracked(ShadowSender& sender, WriteTracker& tracker, uint64_
     }
   }
   DropTwins(sender);
+}
+
+void Shadow::CollectCompared(ShadowSender& sender, WriteTracker& tracker, size_t index) {
+  Block& block = blocks_[index];
+  if (block.unseen != 0) {
+    // What the program stores while it is read is sent next time, when all is sent again.
+    if (--block.unseen == 0) {
+      MakeTwin(sender, index);
+    } else {
+      const uint64_t begin = index * kBlockBytes;
+      sender.Whole(begin, {live_ + begin, std::min(BlockEnd(index), size_) - begin});
+    }
+    return;
+  }
+  const Found found = CompareBlock(sender, index);
+  block.heat = NextHeat(block.heat, found.pages);
+  block.rewritten = found.is_all_new ? std::min<uint8_t>(block.rewritten + 1, kMostRewritten) : 0;
+  if (block.rewritten >= kRewritten && !block.needs_twin && !always_twin_ && sender.IsLinkFast()) {
+    block.unseen = UnseenAfter(block.rewritten);
+    block.has_twin = false;
+    block.was_sent = true;
+  } else if (block.heat < kCool) {
+    Track(sender, tracker, index);
+  }
 }
 
 void Shadow::CollectPages(ShadowSender& sender, size_t index, uint64_t pages) {
@@ -277,20 +309,23 @@ void Shadow::CollectByComparing(ShadowSender& sender, uint64_t begin, uint64_t e
                         [&](uint64_t data, uint64_t hole) { Compare(sender, data, hole); });
 }
 
-uint32_t Shadow::CompareBlock(ShadowSender& sender, size_t block) {
-  uint32_t pages = 0;
+Shadow::Found Shadow::CompareBlock(ShadowSender& sender, size_t block) {
+  Found found;
   const uint64_t block_end = std::min(BlockEnd(block), size_);
   {
     const std::lock_guard lock(merge_mutex_);
+    const size_t start = sender.parts().size();
     for (uint64_t begin = block * kBlockBytes; begin < block_end; begin += PageSize()) {
       const uint64_t bytes = std::min(PageSize(), block_end - begin);
       const size_t before = sender.parts().size();
       proto::MakePatch(live_, twin_, begin, bytes, SIZE_MAX, sender.parts());
-      pages += sender.parts().size() != before ? 1 : 0;
+      found.pages += sender.parts().size() != before ? 1 : 0;
     }
+    const uint64_t bytes = block_end - block * kBlockBytes;
+    found.is_all_new = sender.parts().size() - start >= bytes - bytes / 8;
   }
   sender.Breathe();
-  return pages;
+  return found;
 }
 
 void Shadow::VisitDeferrable(DownloadBlocks::Run run, bool fill, const Downloads::Parts& visit) {
@@ -375,6 +410,7 @@ void Shadow::ExpectDeviceWrites(ShadowSender& sender, uint64_t begin, uint64_t e
        ++index) {
     Block& block = blocks_[index];
     block.needs_twin = true;
+    block.unseen = 0;
     if (!block.has_twin && block.was_sent) {
       MakeTwin(sender, index);
     }

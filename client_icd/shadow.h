@@ -10,7 +10,8 @@
 //             used costs little.
 //   tracked   the tracker tells which pages were written.
 //   compared  written in most intervals: more faults than comparing it with the twin costs. When it
-//             goes quiet it is tracked again.
+//             goes quiet it is tracked again. One of which all bytes change each time is not even
+//             compared for some intervals, but sent.
 //
 // The *twin* is what guest and host last agreed on. A block needs one if the device may write it,
 // for then exactly the program's bytes must travel and none of its neighbours; or if it is
@@ -62,6 +63,8 @@ class Shadow {
     bool needs_twin = false;  // for the device may write it
     bool was_sent = false;    // the host may hold something else than zeros
     uint8_t heat = 0;         // how much of it was written lately
+    uint8_t rewritten = 0;    // how often in a row a comparison has found next to all bytes changed
+    uint8_t unseen = 0;       // for so many collections it is sent without looking
   };
 
   uint64_t BlockEnd(size_t block) const;
@@ -86,11 +89,16 @@ class Shadow {
   // Each posts what has been written in a range of the allocation.
   void CollectTracked(ShadowSender& sender, WriteTracker& tracker, uint64_t begin, uint64_t end);
   void CollectByComparing(ShadowSender& sender, uint64_t begin, uint64_t end);
+  void CollectCompared(ShadowSender& sender, WriteTracker& tracker, size_t block);
   void CollectPages(ShadowSender& sender, size_t block, uint64_t pages);
   /// True if something differed.
   bool Compare(ShadowSender& sender, uint64_t begin, uint64_t end);
-  /// How many pages differed.
-  uint32_t CompareBlock(ShadowSender& sender, size_t block);
+  /// What a comparison has found in a block.
+  struct Found {
+    uint32_t pages = 0;       // that differed somewhere
+    bool is_all_new = false;  // next to all bytes differed
+  };
+  Found CompareBlock(ShadowSender& sender, size_t block);
 
   /// Calls visit(part) for the parts of the run whose pages are in the file and have a twin; with
   /// `fill` the file is given the pages that it lacks.

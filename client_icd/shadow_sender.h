@@ -32,6 +32,8 @@ class ShadowSender {
   ShadowSender& operator=(const ShadowSender&) = delete;
 
   bool IsLost() const { return session_.IsLost(); }
+  /// True if bytes on the link cost less than finding out whether they are needed.
+  bool IsLinkFast() const { return session_.IsLinkFast(); }
 
   /// Bytes that are read when they are written to the link. What the program stores meanwhile is
   /// told by the tracker and sent next time.

@@ -58,6 +58,8 @@ class FrameCompressor {
   /// How long the link took to take what was written.
   void NoteWrite(Parts written, std::chrono::nanoseconds took);
 
+  /// True if the link doesn't leave this machine, or is known to be faster than compressing.
+  bool IsLinkFast() const { return is_local_ || bytes_per_second_ > kFastLink; }
   /// What the next large frame is compressed with; 0: nothing.
   uint32_t algorithm() const;
 

@@ -114,6 +114,67 @@ TEST_P(MemoryReleaseTest, BlocksThatAreWrittenLessAndLess) {
   }
 }
 
+// A block of which every byte changes each time, long enough for it to be sent without looking;
+// then parts of it go back to what they were before, and in the end the device may write there too.
+TEST_P(MemoryReleaseTest, BlocksThatAreRewrittenAgainAndAgain) {
+  constexpr VkDeviceSize kBlock = 64 << 10;
+  Buffer source = MakeSharedBuffer(kBlock, VK_BUFFER_USAGE_TRANSFER_SRC_BIT);
+  // Mapped, so that nothing else has to be submitted to look at it.
+  const Buffer target = MakeHostBuffer(gpu(), kBlock);
+  VkCommandBuffer copy = Record([&](VkCommandBuffer commands) {
+    FullBarrier(commands);
+    CopyBytes(gpu(), commands, source.handle, target.handle, kBlock);
+    FullBarrier(commands);
+  });
+  const std::vector<uint8_t> contents[] = {std::vector<uint8_t>(kBlock, 0x11),
+                                           std::vector<uint8_t>(kBlock, 0x22)};
+  std::vector<uint8_t> expected;
+  const auto expect_copied = [&](int round) {
+    std::memcpy(source.data, expected.data(), kBlock);
+    Submit(copy);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(0, std::memcmp(expected.data(), target.data, kBlock)) << "round " << round;
+  };
+  for (int rewrites = 1; rewrites < 40; ++rewrites) {
+    for (int round = 0; round < rewrites; ++round) {
+      expected = contents[round % 2];
+      ASSERT_NO_FATAL_FAILURE(expect_copied(round));
+    }
+    for (size_t at = static_cast<size_t>(rewrites); at < kBlock; at += 13 * 1024) {
+      expected[at] = expected[at] == 0x11 ? 0x22 : 0x11;
+      ASSERT_NO_FATAL_FAILURE(expect_copied(rewrites));
+    }
+  }
+  // A second buffer over the same memory, through which the device writes.
+  VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = kBlock;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  VkExternalMemoryBufferCreateInfo external{VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+  external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  info.pNext = GetParam() == MemoryOrigin::kImported ? &external : nullptr;
+  const Owned<VkBuffer> alias = Make(vk.CreateBuffer, vk.DestroyBuffer, info);
+  for (int round = 0; round < 3; ++round) {
+    expected = contents[round % 2];
+    ASSERT_NO_FATAL_FAILURE(expect_copied(round));
+  }
+  ASSERT_EQ(VK_SUCCESS, vk.BindBufferMemory(device, alias, source.memory, 0));
+  for (size_t at = 0; at < kBlock; at += 7 * 1024) {
+    VkCommandBuffer fill = Record([&](VkCommandBuffer commands) {
+      FullBarrier(commands);
+      vk.CmdFillBuffer(commands, alias, at + 4, 4, 0x44444444);
+      FullBarrier(commands);
+    });
+    // The program does not know yet what the device has written when it submits again.
+    Submit(fill);
+    source.data[at + 1] = expected[at + 1] = 0x33;
+    std::fill_n(expected.begin() + static_cast<ptrdiff_t>(at) + 4, 4, uint8_t{0x44});
+    Submit(copy);
+    ASSERT_EQ(VK_SUCCESS, vk.QueueWaitIdle(queue));
+    ASSERT_EQ(0, std::memcmp(expected.data(), target.data, kBlock)) << "at " << at;
+    ASSERT_EQ(0, std::memcmp(expected.data(), source.data, kBlock)) << "at " << at;
+  }
+}
+
 TEST_P(MemoryReleaseTest, SignalSemaphoreReleasesWaitingWork) {
   const Owned<VkSemaphore> gate = MakeTimeline();
   VkCommandBuffer copy = RecordCopy();
