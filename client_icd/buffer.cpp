@@ -2,13 +2,17 @@
 //
 // VkBuffer: creation, the older forms of its commands, and binding. The guest remembers what each
 // buffer may be used for: from that follows which submissions can reach the memory that it is bound
-// to, and whether the device may write there.
+// to, and whether the device may write there. Creating and binding are posted, but where the driver
+// may refuse for other reasons than that memory is out.
+#include <algorithm>
+
 #include "client_icd/bind_status.h"
 #include "client_icd/chain.h"
 #include "client_icd/device.h"
 #include "client_icd/device_memory.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
+#include "client_icd/physical_device.h"
 #include "client_icd/reach.h"
 #include "proto/records_gen.h"
 
@@ -36,12 +40,23 @@ struct Buffer {
   VkBufferUsageFlags2 usage = 0;
   uint64_t size = 0;
   proto::ObjectId memory = 0;
+  Send send = Send::kPost;  // how it was created, and is bound
   Allocator allocator;
 };
 
+/// Whether the driver can make such a buffer is known unless it is sparse (then it takes of the
+/// device's addresses), at an address that was captured, protected, or larger than any need be.
+Send SendOf(const Device& device, const VkBufferCreateInfo& info) {
+  return info.flags == 0 && info.size <= device.physical_device().max_buffer_size() ? Send::kPost
+                                                                                    : Send::kCall;
+}
+
+Buffer* Find(Device& device, VkBuffer buffer) {
+  return static_cast<Buffer*>(device.session().store().State(ToId(buffer)));
+}
+
 void NoteBufferBind(Device& device, VkBuffer handle, VkDeviceMemory memory, uint64_t offset) {
-  auto* buffer = static_cast<Buffer*>(device.session().store().State(ToId(handle)));
-  if (buffer != nullptr) {
+  if (Buffer* buffer = Find(device, handle)) {
     buffer->memory = ToId(memory);
     NoteBind(device, memory, ReachOfBuffer(buffer->usage), IsWrittenByDevice(buffer->usage), offset,
              buffer->size);
@@ -82,10 +97,11 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateBuffer(VkDevice device,
     buffer->usage = flags->usage;
   }
   buffer->size = pCreateInfo->size;
+  buffer->send = SendOf(owner, *pCreateInfo);
   buffer->allocator = allocator;
   proto::Args_vkCreateBuffer args{device, pCreateInfo, nullptr, pBuffer};
   const VkResult result =
-      CreateObjects(owner, Send::kCall, proto::command_number::vkCreateBuffer, &args, &args.ret,
+      CreateObjects(owner, buffer->send, proto::command_number::vkCreateBuffer, &args, &args.ret,
                     proto::HandleType::kBuffer, reinterpret_cast<uint64_t*>(pBuffer), 1,
                     kHostMemory | kDeviceMemory);
   if (result != VK_SUCCESS) {
@@ -124,8 +140,10 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory(VkDevice device, VkBuffer buff
                                                   VkDeviceSize memoryOffset) {
   Device& owner = Device::From(device);
   proto::Args_vkBindBufferMemory args{device, buffer, memory, memoryOffset};
-  const VkResult result = CallResult(owner, proto::command_number::vkBindBufferMemory, &args,
-                                     &args.ret, kHostMemory | kDeviceMemory);
+  const Buffer* object = Find(owner, buffer);
+  const VkResult result = SendResult(owner, object == nullptr ? Send::kCall : object->send,
+                                     proto::command_number::vkBindBufferMemory, &args, &args.ret,
+                                     kHostMemory | kDeviceMemory);
   NoteBufferBind(owner, buffer, memory, memoryOffset);
   return result;
 }
@@ -134,8 +152,14 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory2(VkDevice device, uint32_t bin
                                                    const VkBindBufferMemoryInfo* pBindInfos) {
   Device& owner = Device::From(device);
   proto::Args_vkBindBufferMemory2 args{device, bindInfoCount, pBindInfos};
-  const VkResult result = CallResult(owner, proto::command_number::vkBindBufferMemory2, &args,
-                                     &args.ret, kHostMemory | kDeviceMemory);
+  const bool asks = WantsStatus(pBindInfos, bindInfoCount) ||
+                    std::any_of(pBindInfos, pBindInfos + bindInfoCount, [&](const auto& info) {
+                      const Buffer* object = Find(owner, info.buffer);
+                      return object == nullptr || object->send == Send::kCall;
+                    });
+  const VkResult result = SendResult(owner, asks ? Send::kCall : Send::kPost,
+                                     proto::command_number::vkBindBufferMemory2, &args, &args.ret,
+                                     kHostMemory | kDeviceMemory);
   WriteBindStatus(pBindInfos, bindInfoCount, result);
   for (uint32_t i = 0; i < bindInfoCount; ++i) {
     NoteBufferBind(owner, pBindInfos[i].buffer, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
@@ -149,7 +173,7 @@ vkBindAccelerationStructureMemoryNV(VkDevice device, uint32_t bindInfoCount,
   Device& owner = Device::From(device);
   proto::Args_vkBindAccelerationStructureMemoryNV args{device, bindInfoCount, pBindInfos};
   const VkResult result =
-      CallResult(owner, proto::command_number::vkBindAccelerationStructureMemoryNV, &args,
+      PostResult(owner, proto::command_number::vkBindAccelerationStructureMemoryNV, &args,
                  &args.ret, kHostMemory | kDeviceMemory);
   for (uint32_t i = 0; i < bindInfoCount; ++i) {
     NoteBind(owner, pBindInfos[i].memory, kReachEverything, true, pBindInfos[i].memoryOffset,

@@ -29,6 +29,7 @@ class Device : public Dispatchable {
 
   VkDevice handle() { return reinterpret_cast<VkDevice>(this); }
   PhysicalDevice& physical_device() { return physical_device_; }
+  const PhysicalDevice& physical_device() const { return physical_device_; }
   Session& session() { return session_; }
   const Allocator& allocator() const { return allocator_; }
   bool IsLost() const { return state_->lost.load(std::memory_order_acquire) || session_.IsLost(); }

@@ -42,6 +42,7 @@ Environment Environment::Read() {
   }
   environment.memory = Variable("VESPER_MEMORY");
   environment.download = Variable("VESPER_DOWNLOAD");
+  environment.posts = ReadPostKinds(Variable("VESPER_POST"));
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "client_icd/posts.h"
 #include "proto/compression.h"
 
 namespace vesper::client {
@@ -16,6 +17,9 @@ namespace vesper::client {
 ///                  work is done), lazy (what it rarely reads when it does; downloads.h), auto (the
 ///                  default: lazy if the server is on another machine) or always (for tests: all of
 ///                  it when it is read)
+///   VESPER_POST  what is posted although the driver may refuse it, in words separated by commas:
+///                  resources, pipelines, descriptors, memory (posts.h); off: none of it. All if
+///                  not set
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
@@ -27,6 +31,7 @@ struct Environment {
   std::string download;
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
   bool always_compress = false;
+  uint32_t posts = kPostAll;  ///< a set of PostKind
   bool debug_sync = false;
   bool debug_log = false;
 

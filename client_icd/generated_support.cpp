@@ -68,7 +68,7 @@ VkResult CreateObjects(Session& session, VkResult status, Send send, uint16_t nu
       break;
     }
   }
-  if (status == VK_SUCCESS && send == Send::kPost && !session.IsSync()) {
+  if (status == VK_SUCCESS && send == Send::kPost && session.Posts(number)) {
     session.Post(number, args);
     return VK_SUCCESS;
   }

@@ -23,6 +23,8 @@ enum ErrorMask : uint32_t {
   kInitialization = 8,
 };
 
+/// Whether a command is sent without waiting. What is to be posted is called nevertheless where the
+/// user wants it so (Session::Posts).
 enum class Send { kPost, kCall };
 
 /// The mask bit under which a failure is kept until a call can report it: codes without a bit of
@@ -56,11 +58,18 @@ VkResult PostResult(Owner& owner, uint16_t number, void* args, const VkResult* r
   if (const VkResult pending = owner.TakePendingError(errors)) {
     return pending;
   }
-  if (owner.session().IsSync()) {
+  if (!owner.session().Posts(number)) {
     return CallResult(owner, number, args, result, errors);
   }
   owner.session().Post(number, args);
   return VK_SUCCESS;
+}
+
+template <typename Owner>
+VkResult SendResult(Owner& owner, Send send, uint16_t number, void* args, const VkResult* result,
+                    uint32_t errors) {
+  return send == Send::kPost ? PostResult(owner, number, args, result, errors)
+                             : CallResult(owner, number, args, result, errors);
 }
 
 /// Gives ids to `count` new objects, sends the command, and takes back the ids of those that the

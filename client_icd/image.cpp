@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// VkImage: creation, the older forms of its queries, and host image copies. For those the guest
-// remembers each image's format: only it knows which bytes of the program's memory a copy touches.
-// Data travel inside the command; copies out of an image are one call for all their regions.
+// VkImage: creation and binding, posted where the driver cannot refuse, the older forms of its
+// queries, and host image copies. For those the guest remembers each image's format: only it knows
+// which bytes of the program's memory a copy touches. Data travel inside the command; copies out of
+// an image are one call for all their regions.
 #include <algorithm>
 #include <vector>
 
 #include "client_icd/bind_status.h"
+#include "client_icd/chain.h"
 #include "client_icd/device.h"
 #include "client_icd/device_memory.h"
 #include "client_icd/entry_points_gen.h"
@@ -23,6 +25,37 @@ struct Image {
   uint32_t layers = 0;
   Allocator allocator;
 };
+
+/// Every device has to make images of so many bytes (VkImageFormatProperties::maxResourceSize is at
+/// least 2^31) unless memory is out; half of that is left for mip levels and what tiling takes.
+constexpr uint64_t kCertainBytes = uint64_t{1} << 30;
+/// For formats whose texels have no size of their own, such as those with several planes.
+constexpr uint64_t kMaxTexelBytes = 32;
+
+uint64_t Multiply(uint64_t a, uint64_t b) {
+  uint64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+/// Whether the driver can make such an image is known unless it is sparse, protected, captured,
+/// compressed at a fixed rate, or so large that a device may refuse it.
+Send SendOf(const VkImageCreateInfo& info) {
+  constexpr VkImageCreateFlags kUncertain =
+      VK_IMAGE_CREATE_SPARSE_BINDING_BIT | VK_IMAGE_CREATE_SPARSE_RESIDENCY_BIT |
+      VK_IMAGE_CREATE_SPARSE_ALIASED_BIT | VK_IMAGE_CREATE_PROTECTED_BIT |
+      VK_IMAGE_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT;
+  const uint64_t block = proto::BlockOfFormat(info.format).bytes;
+  uint64_t bytes = block != 0 ? block : kMaxTexelBytes;
+  for (const uint32_t factor : {info.extent.width, info.extent.height, info.extent.depth,
+                                info.arrayLayers, static_cast<uint32_t>(info.samples)}) {
+    bytes = Multiply(bytes, factor);
+  }
+  const bool is_certain =
+      (info.flags & kUncertain) == 0 && bytes <= kCertainBytes &&
+      FindInChain<VkImageCompressionControlEXT>(
+          info.pNext, VK_STRUCTURE_TYPE_IMAGE_COMPRESSION_CONTROL_EXT) == nullptr;
+  return is_certain ? Send::kPost : Send::kCall;
+}
 
 /// How large an image is only the driver knows: it is taken to reach to the end of its memory.
 void NoteImageBind(Device& device, VkDeviceMemory memory, uint64_t offset) {
@@ -115,8 +148,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateImage(VkDevice device, const VkImageCreat
   image->allocator = allocator;
   proto::Args_vkCreateImage args{device, pCreateInfo, nullptr, pImage};
   const VkResult result =
-      CreateObjects(owner, Send::kCall, proto::command_number::vkCreateImage, &args, &args.ret,
-                    proto::HandleType::kImage, reinterpret_cast<uint64_t*>(pImage), 1,
+      CreateObjects(owner, SendOf(*pCreateInfo), proto::command_number::vkCreateImage, &args,
+                    &args.ret, proto::HandleType::kImage, reinterpret_cast<uint64_t*>(pImage), 1,
                     kHostMemory | kDeviceMemory);
   if (result != VK_SUCCESS) {
     allocator.Delete(image);
@@ -147,7 +180,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory(VkDevice device, VkImage image,
                                                  VkDeviceMemory memory, VkDeviceSize memoryOffset) {
   Device& owner = Device::From(device);
   proto::Args_vkBindImageMemory args{device, image, memory, memoryOffset};
-  const VkResult result = CallResult(owner, proto::command_number::vkBindImageMemory, &args,
+  const VkResult result = PostResult(owner, proto::command_number::vkBindImageMemory, &args,
                                      &args.ret, kHostMemory | kDeviceMemory);
   NoteImageBind(owner, memory, memoryOffset);
   return result;
@@ -155,13 +188,14 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory(VkDevice device, VkImage image,
 
 VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory2(VkDevice device, uint32_t bindInfoCount,
                                                   const VkBindImageMemoryInfo* pBindInfos) {
+  Device& owner = Device::From(device);
   proto::Args_vkBindImageMemory2 args{device, bindInfoCount, pBindInfos};
-  const VkResult result =
-      CallResult(Device::From(device), proto::command_number::vkBindImageMemory2, &args, &args.ret,
-                 kHostMemory | kDeviceMemory);
+  const VkResult result = SendResult(
+      owner, WantsStatus(pBindInfos, bindInfoCount) ? Send::kCall : Send::kPost,
+      proto::command_number::vkBindImageMemory2, &args, &args.ret, kHostMemory | kDeviceMemory);
   WriteBindStatus(pBindInfos, bindInfoCount, result);
   for (uint32_t i = 0; i < bindInfoCount; ++i) {
-    NoteImageBind(Device::From(device), pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+    NoteImageBind(owner, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
   }
   return result;
 }

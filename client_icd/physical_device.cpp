@@ -24,7 +24,29 @@ void CopyFromSnapshot(uint16_t record_index, const T* source, T* target) {
   proto::CopyStruct(proto::Records()[record_index], source, target);
 }
 
+/// A member of one of the properties in a chain, or 0.
+template <typename T>
+uint64_t Property(const void* chain, VkStructureType type, VkDeviceSize T::* member) {
+  const T* found = FindInChain<T>(chain, type);
+  return found == nullptr ? 0 : found->*member;
+}
+
+/// Every device makes buffers of this size (Vulkan 1.4, "Required Limits").
+constexpr uint64_t kLeastMaxBufferSize = uint64_t{1} << 30;
+
 }  // namespace
+
+PhysicalDevice::PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSnapshot& snapshot)
+    : Dispatchable(snapshot.id), instance_(instance), snapshot_(snapshot) {
+  const void* chain = snapshot.properties->pNext;
+  max_buffer_size_ = std::max({
+      kLeastMaxBufferSize,
+      Property(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
+               &VkPhysicalDeviceMaintenance4Properties::maxBufferSize),
+      Property(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES,
+               &VkPhysicalDeviceVulkan13Properties::maxBufferSize),
+  });
+}
 
 Session& PhysicalDevice::session() { return instance_.session(); }
 bool PhysicalDevice::IsLost() { return instance_.IsLost(); }

@@ -32,18 +32,20 @@ class PhysicalDevice : public Dispatchable {
     return *reinterpret_cast<PhysicalDevice*>(device);
   }
 
-  PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSnapshot& snapshot)
-      : Dispatchable(snapshot.id), instance_(instance), snapshot_(snapshot) {}
+  PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSnapshot& snapshot);
 
   Instance& instance() { return instance_; }
   Session& session();
   bool IsLost();
   const proto::PhysicalDeviceSnapshot& snapshot() const { return snapshot_; }
   bool Offers(const char* extension) const;
+  /// The largest buffer, in bytes, that the device surely makes unless memory is out.
+  uint64_t max_buffer_size() const { return max_buffer_size_; }
 
  private:
   Instance& instance_;
   const proto::PhysicalDeviceSnapshot& snapshot_;
+  uint64_t max_buffer_size_;
 };
 
 }  // namespace vesper::client

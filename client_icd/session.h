@@ -95,6 +95,12 @@ class Session {
   /// VESPER_DEBUG=sync: whatever could be posted is called.
   bool IsSync() const { return environment_.debug_sync; }
 
+  /// True if this command, of class `post`, is sent without waiting (VESPER_POST, VESPER_DEBUG).
+  bool Posts(uint16_t number) const {
+    const uint32_t kind = PostKindOf(number);
+    return !IsSync() && (environment_.posts & kind) == kind;
+  }
+
   const proto::Snapshot& snapshot() const { return snapshot_; }
   const proto::KnownStructs& known_structs() const { return known_structs_; }
   bool KnowsCommand(uint16_t number) const {

@@ -92,6 +92,17 @@ uint64_t Decoder::ResolveHandle(const Op& op, HandleType type, uint64_t id) {
   switch (resolution) {
     case Resolution::kResolved:
       return handle;
+    case Resolution::kBroken:
+      if ((op.flags & kConsumed) != 0) {
+        return handle;
+      }
+      unavailable_ = true;
+      return 0;
+    case Resolution::kPoisoned:
+      // No garbage: the program means an object that it thinks it has. Among others that are to be
+      // destroyed it can be left out.
+      unavailable_ = unavailable_ || (op.flags & kLenient) == 0 || (op.flags & kConsumed) == 0;
+      return 0;
     case Resolution::kUnavailable:
       unavailable_ = unavailable_ || (op.flags & kLenient) == 0;
       return 0;

@@ -18,7 +18,9 @@ namespace vesper::proto {
 
 enum class Resolution {
   kResolved,
-  kUnavailable,  // dead, poisoned or never made: the command is skipped
+  kBroken,       // made, and not to be used: only a command that destroys it gets the handle
+  kPoisoned,     // its creation failed: the command is skipped
+  kUnavailable,  // dead or never heard of: the command is skipped
   kInvalid,      // not an id that this peer may send: the session ends
 };
 
@@ -28,6 +30,7 @@ class HandleResolver {
   virtual ~HandleResolver() = default;
   /// A new command begins.
   virtual void BeginCommand() = 0;
+  /// Gives the handle of what is resolved or broken.
   virtual Resolution Resolve(HandleType type, ObjectId id, uint64_t* handle) = 0;
 };
 

@@ -95,6 +95,14 @@ void ObjectTable::SetBroken(proto::ObjectId id, bool broken) {
   }
 }
 
+void ObjectTable::Break(proto::HandleType type, uint64_t handle) {
+  for (Slot& slot : slots_[static_cast<size_t>(type)]) {
+    if (slot.state == State::kLive && slot.handle == handle) {
+      slot.broken = true;
+    }
+  }
+}
+
 HostDevice* ObjectTable::DeviceOf(proto::ObjectId id) const {
   const Slot* slot = Find(id);
   return slot != nullptr ? slot->device : nullptr;
@@ -111,8 +119,11 @@ proto::Resolution ObjectTable::Resolve(proto::HandleType type, proto::ObjectId i
     return proto::Resolution::kInvalid;
   }
   const Slot* slot = Find(id);
-  if (slot == nullptr || slot->state != State::kLive || slot->broken) {
+  if (slot == nullptr || slot->state == State::kFree) {
     return proto::Resolution::kUnavailable;
+  }
+  if (slot->state == State::kPoisoned) {
+    return proto::Resolution::kPoisoned;
   }
   // Objects of one device must not meet another device's driver.
   if (slot->device != nullptr) {
@@ -123,7 +134,7 @@ proto::Resolution ObjectTable::Resolve(proto::HandleType type, proto::ObjectId i
     }
   }
   *handle = slot->handle;
-  return proto::Resolution::kResolved;
+  return slot->broken ? proto::Resolution::kBroken : proto::Resolution::kResolved;
 }
 
 }  // namespace vesper::server

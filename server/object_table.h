@@ -27,8 +27,12 @@ class ObjectTable : public proto::HandleResolver {
   void Remove(proto::ObjectId id);
   void RemoveAllOf(const HostDevice* device);
 
-  /// A command buffer whose recording is incomplete resolves to nothing until it begins anew.
+  /// What is broken exists, and can only be destroyed: a command buffer whose recording is
+  /// incomplete (until it begins anew), a resource that could not be bound, a set whose update was
+  /// skipped.
   void SetBroken(proto::ObjectId id, bool broken);
+  /// The same by the native handle, for what has just failed: looks at all objects of the type.
+  void Break(proto::HandleType type, uint64_t handle);
 
   /// The device of a device-level object, or null.
   HostDevice* DeviceOf(proto::ObjectId id) const;

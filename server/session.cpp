@@ -156,6 +156,8 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
   if (decoded == proto::DecodeResult::kUnavailable && !IsSubmission(command.number)) {
     if (recorded_into != 0) {
       objects_.SetBroken(recorded_into, true);
+    } else if (command.number == number::vkUpdateDescriptorSets) {
+      BreakTargets(*static_cast<const proto::Args_vkUpdateDescriptorSets*>(args));
     }
     return SkipUnavailable(command, args);
   }
@@ -189,6 +191,7 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
     if (recorded_into != 0) {
       objects_.SetBroken(recorded_into, true);
     }
+    BreakUnbound(command.number, args);
     ReportFailure(command, result);
   }
   return true;

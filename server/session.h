@@ -6,7 +6,8 @@
 //
 // Skipping. A command that names an object which is dead or poisoned has no effect. If it would
 // have made objects, those are poisoned. If it was recorded into a command buffer, that buffer is
-// broken until it begins anew, for the commands after it may rely on it. Submissions are never
+// broken until it begins anew, for the commands after it may rely on it. If it would have bound or
+// updated something, that is broken until it is destroyed. Submissions are never
 // skipped: they go on without what is missing, so that fences and semaphores signal.
 #pragma once
 
@@ -98,6 +99,10 @@ class Session {
   /// What is bound other than by vkBind*Memory can be written for good.
   void NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos, uint32_t count);
   void NoteBinds(HostDevice& device, const proto::Args_vkBindAccelerationStructureMemoryNV& args);
+  /// Breaks the resources of a posted bind that failed.
+  void BreakUnbound(uint16_t command, const void* args);
+  /// Breaks the sets whose update is skipped: what they lead to is not known.
+  void BreakTargets(const proto::Args_vkUpdateDescriptorSets& args);
   /// Sets and command buffers die with their pool, or when it is reset.
   void NoteChildren(uint64_t pool, VkResult result);
   void ForgetChildren(uint64_t pool);

@@ -8,6 +8,18 @@ namespace vesper::server {
 
 namespace number = proto::command_number;
 
+void Session::BreakTargets(const proto::Args_vkUpdateDescriptorSets& args) {
+  const auto break_set = [this](VkDescriptorSet set) {
+    objects_.Break(proto::HandleType::kDescriptorSet, reinterpret_cast<uint64_t>(set));
+  };
+  for (uint32_t i = 0; args.pDescriptorWrites != nullptr && i < args.descriptorWriteCount; ++i) {
+    break_set(args.pDescriptorWrites[i].dstSet);
+  }
+  for (uint32_t i = 0; args.pDescriptorCopies != nullptr && i < args.descriptorCopyCount; ++i) {
+    break_set(args.pDescriptorCopies[i].dstSet);
+  }
+}
+
 void Session::NoteDescriptors(HostDevice& device, uint16_t command, const void* args) {
   HostDescriptors& descriptors = device.descriptors();
   switch (command) {

@@ -218,6 +218,52 @@ void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos,
   }
 }
 
+void Session::BreakUnbound(uint16_t command, const void* args) {
+  namespace number = proto::command_number;
+  using proto::HandleType;
+  const auto break_object = [this](HandleType type, auto handle) {
+    objects_.Break(type, reinterpret_cast<uint64_t>(handle));
+  };
+  switch (command) {
+    case number::vkBindBufferMemory:
+      break_object(HandleType::kBuffer,
+                   static_cast<const proto::Args_vkBindBufferMemory*>(args)->buffer);
+      break;
+    case number::vkBindImageMemory:
+      break_object(HandleType::kImage,
+                   static_cast<const proto::Args_vkBindImageMemory*>(args)->image);
+      break;
+    // Which of several were bound nobody knows.
+    case number::vkBindBufferMemory2: {
+      const auto& a = *static_cast<const proto::Args_vkBindBufferMemory2*>(args);
+      for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
+        break_object(HandleType::kBuffer, a.pBindInfos[i].buffer);
+      }
+      break;
+    }
+    case number::vkBindImageMemory2: {
+      const auto& a = *static_cast<const proto::Args_vkBindImageMemory2*>(args);
+      for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
+        break_object(HandleType::kImage, a.pBindInfos[i].image);
+      }
+      break;
+    }
+    case number::vkBindAccelerationStructureMemoryNV: {
+      const auto& a = *static_cast<const proto::Args_vkBindAccelerationStructureMemoryNV*>(args);
+      for (uint32_t i = 0; i < a.bindInfoCount; ++i) {
+        break_object(HandleType::kAccelerationStructureNV, a.pBindInfos[i].accelerationStructure);
+      }
+      break;
+    }
+    case number::vkBindOpticalFlowSessionImageNV:
+      break_object(HandleType::kOpticalFlowSessionNV,
+                   static_cast<const proto::Args_vkBindOpticalFlowSessionImageNV*>(args)->session);
+      break;
+    default:
+      break;
+  }
+}
+
 void Session::NoteBinds(HostDevice& device,
                         const proto::Args_vkBindAccelerationStructureMemoryNV& args) {
   for (uint32_t i = 0; i < args.bindInfoCount; ++i) {

@@ -56,25 +56,42 @@ TEST(ObjectTable, DeadAndUnknownIdsAreOnlyUnavailable) {
       << "nor destroy it";
 }
 
-TEST(ObjectTable, PoisonedIdsAreUnavailable) {
+TEST(ObjectTable, PoisonedIdsResolveToNothing) {
   ObjectTable table;
   ASSERT_TRUE(table.AddPoisoned(Buffer(0)));
   uint64_t handle = 0;
-  EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(0), &handle), Resolution::kUnavailable);
+  EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(0), &handle), Resolution::kPoisoned);
   ASSERT_TRUE(table.Add(Buffer(0, 2), 9, nullptr));
   EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(0, 2), &handle), Resolution::kResolved);
 }
 
-TEST(ObjectTable, BrokenCommandBuffersAreUnavailableUntilTheyBeginAnew) {
+TEST(ObjectTable, CommandBuffersAreBrokenUntilTheyBeginAnew) {
   ObjectTable table;
   const ObjectId id = MakeObjectId(HandleType::kCommandBuffer, 1, 0);
   ASSERT_TRUE(table.Add(id, 5, nullptr));
   uint64_t handle = 0;
   table.SetBroken(id, true);
-  EXPECT_EQ(table.Resolve(HandleType::kCommandBuffer, id, &handle), Resolution::kUnavailable);
+  EXPECT_EQ(table.Resolve(HandleType::kCommandBuffer, id, &handle), Resolution::kBroken);
   table.SetBroken(id, false);
   EXPECT_EQ(table.Resolve(HandleType::kCommandBuffer, id, &handle), Resolution::kResolved);
   table.SetBroken(~ObjectId{0}, true);  // ids that do not exist are ignored
+}
+
+TEST(ObjectTable, WhatIsBrokenByItsHandleStaysSoUntilItIsMadeAnew) {
+  ObjectTable table;
+  ASSERT_TRUE(table.Add(Buffer(0), 7, nullptr));
+  ASSERT_TRUE(table.Add(Buffer(1), 8, nullptr));
+  const ObjectId image = MakeObjectId(HandleType::kImage, 1, 0);
+  ASSERT_TRUE(table.Add(image, 8, nullptr));
+  table.Break(HandleType::kBuffer, 8);
+  uint64_t handle = 0;
+  EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(0), &handle), Resolution::kResolved);
+  EXPECT_EQ(table.Resolve(HandleType::kImage, image, &handle), Resolution::kResolved);
+  EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(1), &handle), Resolution::kBroken);
+  EXPECT_EQ(handle, 8u) << "it can be destroyed";
+  table.Remove(Buffer(1));
+  ASSERT_TRUE(table.Add(Buffer(1, 2), 9, nullptr));
+  EXPECT_EQ(table.Resolve(HandleType::kBuffer, Buffer(1, 2), &handle), Resolution::kResolved);
 }
 
 TEST(ObjectTable, NewIdsMustBeDense) {

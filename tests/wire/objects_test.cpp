@@ -26,6 +26,7 @@ TEST_F(Objects, Buffer) {
       VK_SHARING_MODE_CONCURRENT,           2,      families};
   VkBuffer buffer = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreateBuffer(device_, &info, nullptr, &buffer), VK_SUCCESS);
+  Sync();
   const auto& args = Arguments<proto::Args_vkCreateBuffer>("vkCreateBuffer");
   ASSERT_NE(args.pCreateInfo, nullptr);
   EXPECT_EQ(args.pCreateInfo->size, 4096u);
@@ -53,9 +54,11 @@ TEST_F(Objects, Buffer) {
   EXPECT_EQ(mock_.Live(), 1u + 1u + 3u) << "the device, the pool, the queues' timelines";
 }
 
-TEST_F(Objects, AFailedBufferIsReportedAtOnce) {
+TEST_F(Objects, AFailedCallIsReportedAtOnce) {
   mock_.FailNext(number::vkCreateBuffer, VK_ERROR_OUT_OF_DEVICE_MEMORY);
-  const VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, nullptr, 0, 64};
+  // Only the driver knows whether there are so many addresses left.
+  const VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, nullptr,
+                                VK_BUFFER_CREATE_SPARSE_BINDING_BIT, 64};
   VkBuffer buffer = VK_NULL_HANDLE;
   EXPECT_EQ(vk::vkCreateBuffer(device_, &info, nullptr, &buffer), VK_ERROR_OUT_OF_DEVICE_MEMORY);
   EXPECT_EQ(buffer, VK_NULL_HANDLE);
@@ -306,13 +309,14 @@ TEST_F(Objects, RecordingIsSentAsOnePieceAtItsEnd) {
   const VkBuffer buffer = CreateBuffer(256, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
   const VkCommandBuffer one = Begin();
   const VkCommandBuffer other = Begin();
+  Sync();
   mock_.Clear();
   const uint32_t data[] = {1, 2, 3};
   vk::vkCmdFillBuffer(one, buffer, 0, 64, 1);
   vk::vkCmdUpdateBuffer(other, buffer, 0, sizeof(data), data);
   const VkBufferCopy region{0, 128, 64};
   vk::vkCmdCopyBuffer(one, buffer, buffer, 1, &region);
-  EXPECT_THAT(Calls(), ElementsAre("vkAllocateCommandBuffers", "vkAllocateCommandBuffers"));
+  EXPECT_THAT(Calls(), IsEmpty());
   ASSERT_EQ(vk::vkEndCommandBuffer(other), VK_SUCCESS);
   ASSERT_EQ(vk::vkEndCommandBuffer(one), VK_SUCCESS);
   Sync();

@@ -248,6 +248,7 @@ TEST_F(WireTest, AnIdThatIsGivenAgainIsAnotherObject) {
   const VkBuffer second = CreateBuffer(64, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
   EXPECT_NE(first, second);
   vk::vkDestroyBuffer(device_, first, nullptr);
+  Sync();
   mock_.Clear();
   vk::vkDestroyBuffer(device_, second, nullptr);
   EXPECT_THAT(Calls(), ElementsAre("vkDestroyBuffer"));

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_icd/posts.h"
+
+#include <array>
+#include <utility>
+
+#include "proto/records_gen.h"
+
+namespace vesper::client {
+
+PostKind PostKindOf(uint16_t number) {
+  namespace command = proto::command_number;
+  switch (number) {
+    case command::vkCreateBuffer:
+    case command::vkCreateImage:
+    case command::vkBindBufferMemory:
+    case command::vkBindBufferMemory2:
+    case command::vkBindImageMemory:
+    case command::vkBindImageMemory2:
+    case command::vkCreateAccelerationStructureKHR:
+    case command::vkCreateAccelerationStructureNV:
+    case command::vkBindAccelerationStructureMemoryNV:
+    case command::vkCreateMicromapEXT:
+    case command::vkCreateOpticalFlowSessionNV:
+    case command::vkBindOpticalFlowSessionImageNV:
+      return kPostResources;
+    case command::vkCreateShaderModule:
+    case command::vkCreateShadersEXT:
+    case command::vkCreatePipelineCache:
+    case command::vkMergePipelineCaches:
+    case command::vkCreateIndirectCommandsLayoutEXT:
+    case command::vkCreateIndirectCommandsLayoutNV:
+    case command::vkCreateIndirectExecutionSetEXT:
+      return kPostPipelines;
+    default:
+      return kPostAlways;
+  }
+}
+
+uint32_t ReadPostKinds(std::string_view words) {
+  if (words.empty()) {
+    return kPostAll;
+  }
+  constexpr std::array<std::pair<std::string_view, PostKind>, 4> kWords{{
+      {"resources", kPostResources},
+      {"pipelines", kPostPipelines},
+      {"descriptors", kPostDescriptors},
+      {"memory", kPostMemory},
+  }};
+  uint32_t kinds = 0;
+  while (!words.empty()) {
+    const size_t comma = words.find(',');
+    for (const auto& [word, kind] : kWords) {
+      if (words.substr(0, comma) == word) {
+        kinds |= kind;
+      }
+    }
+    words.remove_prefix(comma == std::string_view::npos ? words.size() : comma + 1);
+  }
+  return kinds;
+}
+
+}  // namespace vesper::client

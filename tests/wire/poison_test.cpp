@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Creation that fails on the host, for every command that creates: the program gets a legal error
+// at a legal call, nothing else is touched, and the next object works.
+#include <functional>
+#include <map>
+
+#include "proto/record.h"
+#include "server/invoke.h"
+#include "tests/framework/wire_test.h"
+
+namespace vesper::tests {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+/// How to create and destroy objects of one kind.
+struct Kind {
+  std::function<VkResult(uint64_t* handle)> create;
+  std::function<void(uint64_t handle)> destroy;
+  std::string destroyed_by;  ///< empty: with the pool
+};
+
+class Poison : public WireTest {
+ protected:
+  void SetUp() override {
+    Open();
+    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 64};
+    const VkDescriptorPoolCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+                                          nullptr,
+                                          VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT,
+                                          64,
+                                          1,
+                                          &size};
+    ASSERT_EQ(vk::vkCreateDescriptorPool(device_, &info, nullptr, &sets_), VK_SUCCESS);
+    const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
+                                               VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    const VkDescriptorSetLayoutCreateInfo layout{
+        VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, nullptr, 0, 1, &binding};
+    ASSERT_EQ(vk::vkCreateDescriptorSetLayout(device_, &layout, nullptr, &layout_), VK_SUCCESS);
+    AddKinds();
+    Sync();
+    mock_.Clear();
+  }
+
+  void TearDown() override {
+    vk::vkDestroyDescriptorSetLayout(device_, layout_, nullptr);
+    vk::vkDestroyDescriptorPool(device_, sets_, nullptr);
+  }
+
+  /// Most commands have this form.
+  template <typename Info, typename Handle>
+  void Add(uint16_t command, const char* destroyed_by,
+           VkResult(VKAPI_PTR* create)(VkDevice, const Info*, const VkAllocationCallbacks*,
+                                       Handle*),
+           void(VKAPI_PTR* destroy)(VkDevice, Handle, const VkAllocationCallbacks*),
+           const Info& info) {
+    kinds_[command] = {[this, create, info](uint64_t* handle) {
+                         return create(device_, &info, nullptr, reinterpret_cast<Handle*>(handle));
+                       },
+                       [this, destroy](uint64_t handle) {
+                         destroy(device_, reinterpret_cast<Handle>(handle), nullptr);
+                       },
+                       destroyed_by};
+  }
+
+  void AddKinds();
+  void AddPipelines();
+  VkDescriptorSet AllocateSet();
+  /// A failure is told once, by the first call that may tell it.
+  void ExpectOneError(VkResult error);
+
+  std::map<uint16_t, Kind> kinds_;
+  VkDescriptorPool sets_ = VK_NULL_HANDLE;
+  VkDescriptorSetLayout layout_ = VK_NULL_HANDLE;
+};
+
+void Poison::AddKinds() {
+#define VESPER_KIND(Name, type)                                                           \
+  Add(number::vkCreate##Name, "vkDestroy" #Name, vk::vkCreate##Name, vk::vkDestroy##Name, \
+      {VK_STRUCTURE_TYPE_##type##_CREATE_INFO})
+#define VESPER_KIND_OF(Name, Vendor, type)                                                   \
+  Add(number::vkCreate##Name##Vendor, "vkDestroy" #Name #Vendor, vk::vkCreate##Name##Vendor, \
+      vk::vkDestroy##Name##Vendor, {VK_STRUCTURE_TYPE_##type##_CREATE_INFO_##Vendor})
+  VESPER_KIND(Buffer, BUFFER);
+  VESPER_KIND(BufferView, BUFFER_VIEW);
+  VESPER_KIND(CommandPool, COMMAND_POOL);
+  VESPER_KIND(DescriptorPool, DESCRIPTOR_POOL);
+  VESPER_KIND(DescriptorSetLayout, DESCRIPTOR_SET_LAYOUT);
+  VESPER_KIND(Event, EVENT);
+  VESPER_KIND(Framebuffer, FRAMEBUFFER);
+  VESPER_KIND(Image, IMAGE);
+  VESPER_KIND(ImageView, IMAGE_VIEW);
+  VESPER_KIND(PipelineCache, PIPELINE_CACHE);
+  VESPER_KIND(PipelineLayout, PIPELINE_LAYOUT);
+  VESPER_KIND(QueryPool, QUERY_POOL);
+  VESPER_KIND(RenderPass, RENDER_PASS);
+  VESPER_KIND(Sampler, SAMPLER);
+  VESPER_KIND(SamplerYcbcrConversion, SAMPLER_YCBCR_CONVERSION);
+  VESPER_KIND(Semaphore, SEMAPHORE);
+  VESPER_KIND(ShaderModule, SHADER_MODULE);
+  VESPER_KIND_OF(AccelerationStructure, KHR, ACCELERATION_STRUCTURE);
+  VESPER_KIND_OF(AccelerationStructure, NV, ACCELERATION_STRUCTURE);
+  VESPER_KIND_OF(IndirectCommandsLayout, EXT, INDIRECT_COMMANDS_LAYOUT);
+  VESPER_KIND_OF(IndirectCommandsLayout, NV, INDIRECT_COMMANDS_LAYOUT);
+  VESPER_KIND_OF(Micromap, EXT, MICROMAP);
+  VESPER_KIND_OF(OpticalFlowSession, NV, OPTICAL_FLOW_SESSION);
+#undef VESPER_KIND
+#undef VESPER_KIND_OF
+  Add(number::vkCreateRenderPass2, "vkDestroyRenderPass", vk::vkCreateRenderPass2,
+      vk::vkDestroyRenderPass, {VK_STRUCTURE_TYPE_RENDER_PASS_CREATE_INFO_2});
+  VkIndirectExecutionSetCreateInfoEXT execution_set{
+      VK_STRUCTURE_TYPE_INDIRECT_EXECUTION_SET_CREATE_INFO_EXT};
+  static const VkIndirectExecutionSetPipelineInfoEXT kPipelines{
+      VK_STRUCTURE_TYPE_INDIRECT_EXECUTION_SET_PIPELINE_INFO_EXT, nullptr, VK_NULL_HANDLE, 1};
+  execution_set.info.pPipelineInfo = &kPipelines;
+  Add(number::vkCreateIndirectExecutionSetEXT, "vkDestroyIndirectExecutionSetEXT",
+      vk::vkCreateIndirectExecutionSetEXT, vk::vkDestroyIndirectExecutionSetEXT, execution_set);
+  Add(number::vkAllocateMemory, "vkFreeMemory", vk::vkAllocateMemory, vk::vkFreeMemory,
+      VkMemoryAllocateInfo{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, 64, kMockCoherent});
+  AddPipelines();
+  kinds_[number::vkAllocateCommandBuffers] = {
+      [this](uint64_t* handle) {
+        const VkCommandBufferAllocateInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                               nullptr, pool_, VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
+        return vk::vkAllocateCommandBuffers(device_, &info,
+                                            reinterpret_cast<VkCommandBuffer*>(handle));
+      },
+      [this](uint64_t handle) {
+        const auto buffer = reinterpret_cast<VkCommandBuffer>(handle);
+        vk::vkFreeCommandBuffers(device_, pool_, 1, &buffer);
+      },
+      ""};
+  kinds_[number::vkAllocateDescriptorSets] = {
+      [this](uint64_t* handle) {
+        const VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                               nullptr, sets_, 1, &layout_};
+        return vk::vkAllocateDescriptorSets(device_, &info,
+                                            reinterpret_cast<VkDescriptorSet*>(handle));
+      },
+      [this](uint64_t handle) {
+        const auto set = reinterpret_cast<VkDescriptorSet>(handle);
+        vk::vkFreeDescriptorSets(device_, sets_, 1, &set);
+      },
+      ""};
+}
+
+void Poison::AddPipelines() {
+  const auto add = [this](uint16_t command, auto create) {
+    kinds_[command] = {
+        [create](uint64_t* handle) { return create(reinterpret_cast<VkPipeline*>(handle)); },
+        [this](uint64_t handle) {
+          vk::vkDestroyPipeline(device_, reinterpret_cast<VkPipeline>(handle), nullptr);
+        },
+        "vkDestroyPipeline"};
+  };
+  add(number::vkCreateGraphicsPipelines, [this](VkPipeline* pipeline) {
+    const VkGraphicsPipelineCreateInfo info{VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO};
+    return vk::vkCreateGraphicsPipelines(device_, VK_NULL_HANDLE, 1, &info, nullptr, pipeline);
+  });
+  add(number::vkCreateComputePipelines, [this](VkPipeline* pipeline) {
+    VkComputePipelineCreateInfo info{VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+    info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  nullptr,
+                  0,
+                  VK_SHADER_STAGE_COMPUTE_BIT,
+                  VK_NULL_HANDLE,
+                  "main"};
+    return vk::vkCreateComputePipelines(device_, VK_NULL_HANDLE, 1, &info, nullptr, pipeline);
+  });
+  add(number::vkCreateRayTracingPipelinesKHR, [this](VkPipeline* pipeline) {
+    const VkRayTracingPipelineCreateInfoKHR info{
+        VK_STRUCTURE_TYPE_RAY_TRACING_PIPELINE_CREATE_INFO_KHR};
+    return vk::vkCreateRayTracingPipelinesKHR(device_, VK_NULL_HANDLE, VK_NULL_HANDLE, 1, &info,
+                                              nullptr, pipeline);
+  });
+  add(number::vkCreateRayTracingPipelinesNV, [this](VkPipeline* pipeline) {
+    const VkRayTracingPipelineCreateInfoNV info{
+        VK_STRUCTURE_TYPE_RAY_TRACING_PIPELINE_CREATE_INFO_NV};
+    return vk::vkCreateRayTracingPipelinesNV(device_, VK_NULL_HANDLE, 1, &info, nullptr, pipeline);
+  });
+  kinds_[number::vkCreateShadersEXT] = {
+      [this](uint64_t* handle) {
+        const uint32_t code = 0;
+        VkShaderCreateInfoEXT info{VK_STRUCTURE_TYPE_SHADER_CREATE_INFO_EXT};
+        info.codeType = VK_SHADER_CODE_TYPE_SPIRV_EXT;
+        info.codeSize = sizeof(code);
+        info.pCode = &code;
+        return vk::vkCreateShadersEXT(device_, 1, &info, nullptr,
+                                      reinterpret_cast<VkShaderEXT*>(handle));
+      },
+      [this](uint64_t handle) {
+        vk::vkDestroyShaderEXT(device_, reinterpret_cast<VkShaderEXT>(handle), nullptr);
+      },
+      "vkDestroyShaderEXT"};
+}
+
+VkDescriptorSet Poison::AllocateSet() {
+  uint64_t set = 0;
+  EXPECT_EQ(kinds_.at(number::vkAllocateDescriptorSets).create(&set), VK_SUCCESS);
+  return reinterpret_cast<VkDescriptorSet>(set);
+}
+
+void Poison::ExpectOneError(VkResult error) {
+  Sync();
+  EXPECT_EQ(Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), error);
+  EXPECT_EQ(Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), VK_SUCCESS);
+  Sync();
+}
+
+bool Creates(const proto::Record& record) {
+  const server::HostCommand* host = server::FindHostCommand(record.number);
+  return host != nullptr && host->from_guest &&
+         std::any_of(record.ops.begin(), record.ops.end(),
+                     [](const proto::Op& op) { return (op.flags & proto::kNewIds) != 0; });
+}
+
+TEST_F(Poison, EveryCommandThatCreates) {
+  size_t tried = 0;
+  for (uint16_t command = 1; command <= proto::MaxCommandNumber(); ++command) {
+    const proto::Record* record = proto::CommandRecord(command);
+    if (record == nullptr || !Creates(*record)) {
+      continue;
+    }
+    // A device's failure is that of the whole (session_test.cpp); binaries have a test of their own
+    // (pipeline_binary_test.cpp), for the handles are not theirs to give.
+    if (command == number::vkCreateDevice || command == number::vesperCreatePipelineBinaries) {
+      continue;
+    }
+    SCOPED_TRACE(record->name);
+    const auto found = kinds_.find(command);
+    ASSERT_NE(found, kinds_.end()) << "a new command that creates: add it to AddKinds";
+    const Kind& kind = found->second;
+    ++tried;
+    for (const VkResult error : {VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY}) {
+      mock_.FailNext(command, error);
+      uint64_t handle = 0;
+      const VkResult result = kind.create(&handle);
+      if (result == VK_SUCCESS) {
+        EXPECT_NE(handle, 0u) << "posted: the program has an object";
+        ExpectOneError(error);
+        kind.destroy(handle);
+        Sync();
+        EXPECT_EQ(mock_.Count(kind.destroyed_by), 0u) << "the driver has none";
+      } else {
+        EXPECT_EQ(result, error);
+        EXPECT_EQ(handle, 0u);
+      }
+      EXPECT_EQ(mock_.Count(record->name), 1u);
+      mock_.Clear();
+      handle = 0;
+      const size_t live = mock_.Live();
+      EXPECT_EQ(kind.create(&handle), VK_SUCCESS);
+      Sync();
+      EXPECT_EQ(mock_.Count(record->name), 1u);
+      EXPECT_EQ(mock_.Live(), live + 1);
+      kind.destroy(handle);
+      Sync();
+      EXPECT_EQ(mock_.Live(), live) << "the next object works";
+      mock_.Clear();
+    }
+  }
+  EXPECT_EQ(tried, kinds_.size()) << "kinds that no command creates";
+}
+
+TEST_F(Poison, WhatIsPostedDoesNotWait) {
+  const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+  EXPECT_EQ(mock_.Count("vkCreateBuffer"), 0u) << "it is in the batch";
+  vk::vkDestroyBuffer(device_, buffer, nullptr);
+  EXPECT_THAT(Calls(), ElementsAre("vkCreateBuffer", "vkDestroyBuffer"));
+}
+
+// -- binding --------------------------------------------------------------------------------------
+
+TEST_F(Poison, ABufferThatCouldNotBeBoundIsOnlyDestroyed) {
+  const VkDeviceMemory memory = Allocate(4096, kMockCoherent);
+  for (const uint16_t command : {number::vkBindBufferMemory, number::vkBindBufferMemory2}) {
+    const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT);
+    mock_.FailNext(command, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    const VkBindBufferMemoryInfo info{VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, nullptr, buffer,
+                                      memory, 0};
+    EXPECT_EQ(command == number::vkBindBufferMemory
+                  ? vk::vkBindBufferMemory(device_, buffer, memory, 0)
+                  : vk::vkBindBufferMemory2(device_, 1, &info),
+              VK_SUCCESS);
+    ExpectOneError(VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    mock_.Clear();
+    const VkBufferViewCreateInfo view_info{VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO, nullptr, 0,
+                                           buffer};
+    VkBufferView view = VK_NULL_HANDLE;
+    EXPECT_EQ(vk::vkCreateBufferView(device_, &view_info, nullptr, &view), VK_SUCCESS);
+    vk::vkDestroyBufferView(device_, view, nullptr);
+    EXPECT_THAT(Calls(), IsEmpty()) << "the driver never sees that it is used";
+    vk::vkDestroyBuffer(device_, buffer, nullptr);
+    EXPECT_THAT(Calls(), ElementsAre("vkDestroyBuffer"));
+  }
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
+TEST_F(Poison, AnImageThatCouldNotBeBoundIsOnlyDestroyed) {
+  const VkDeviceMemory memory = Allocate(65536, kMockDeviceLocal);
+  for (const uint16_t command : {number::vkBindImageMemory, number::vkBindImageMemory2}) {
+    uint64_t handle = 0;
+    ASSERT_EQ(kinds_.at(number::vkCreateImage).create(&handle), VK_SUCCESS);
+    const auto image = reinterpret_cast<VkImage>(handle);
+    mock_.FailNext(command, VK_ERROR_OUT_OF_HOST_MEMORY);
+    const VkBindImageMemoryInfo info{VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_INFO, nullptr, image,
+                                     memory, 0};
+    EXPECT_EQ(command == number::vkBindImageMemory
+                  ? vk::vkBindImageMemory(device_, image, memory, 0)
+                  : vk::vkBindImageMemory2(device_, 1, &info),
+              VK_SUCCESS);
+    ExpectOneError(VK_ERROR_OUT_OF_HOST_MEMORY);
+    mock_.Clear();
+    const VkImageViewCreateInfo view_info{VK_STRUCTURE_TYPE_IMAGE_VIEW_CREATE_INFO, nullptr, 0,
+                                          image};
+    VkImageView view = VK_NULL_HANDLE;
+    EXPECT_EQ(vk::vkCreateImageView(device_, &view_info, nullptr, &view), VK_SUCCESS);
+    vk::vkDestroyImageView(device_, view, nullptr);
+    vk::vkDestroyImage(device_, image, nullptr);
+    EXPECT_THAT(Calls(), ElementsAre("vkDestroyImage"));
+  }
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
+TEST_F(Poison, ABindThatAsksForItsStatusIsCalled) {
+  const VkDeviceMemory memory = Allocate(4096, kMockCoherent);
+  const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+  mock_.FailNext(number::vkBindBufferMemory2, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  VkResult status = VK_SUCCESS;
+  const VkBindMemoryStatus wanted{VK_STRUCTURE_TYPE_BIND_MEMORY_STATUS, nullptr, &status};
+  const VkBindBufferMemoryInfo info{VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, &wanted, buffer,
+                                    memory, 0};
+  EXPECT_EQ(vk::vkBindBufferMemory2(device_, 1, &info), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  EXPECT_EQ(status, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  vk::vkDestroyBuffer(device_, buffer, nullptr);
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
+// -- descriptors ----------------------------------------------------------------------------------
+
+TEST_F(Poison, ASetWhoseUpdateIsSkippedIsNotUsed) {
+  const VkDescriptorSet set = AllocateSet();
+  mock_.FailNext(number::vkCreateBuffer, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+  const VkDescriptorBufferInfo info{buffer, 0, VK_WHOLE_SIZE};
+  const VkWriteDescriptorSet write{
+      VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, nullptr, set,   0,      0, 1,
+      VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,      nullptr, &info, nullptr};
+  vk::vkUpdateDescriptorSets(device_, 1, &write, 0, nullptr);
+  ExpectOneError(VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  const VkCommandBuffer commands = Begin();
+  mock_.Clear();
+  vk::vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, VK_NULL_HANDLE, 0, 1, &set,
+                              0, nullptr);
+  vk::vkCmdDispatch(commands, 1, 1, 1);
+  EXPECT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
+  EXPECT_EQ(Submit(commands, VK_NULL_HANDLE), VK_SUCCESS);
+  Sync();
+  EXPECT_EQ(mock_.Count("vkUpdateDescriptorSets"), 0u);
+  EXPECT_EQ(mock_.Count("vkCmdDispatch"), 0u) << "what the set leads to is not known";
+  const size_t live = mock_.Live();
+  vk::vkFreeDescriptorSets(device_, sets_, 1, &set);
+  vk::vkFreeCommandBuffers(device_, pool_, 1, &commands);
+  Sync();
+  EXPECT_EQ(mock_.Live(), live - 2) << "what is broken is destroyed";
+  vk::vkDestroyBuffer(device_, buffer, nullptr);
+}
+
+TEST_F(Poison, WhatIsFreedWithPoisonedObjectsIsFreed) {
+  VkDescriptorSet sets[2] = {AllocateSet(), VK_NULL_HANDLE};
+  VkCommandBuffer buffers[2] = {Begin(), VK_NULL_HANDLE};
+  mock_.FailNext(number::vkAllocateCommandBuffers, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  buffers[1] = AllocateCommandBuffer();
+  ExpectOneError(VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  const size_t live = mock_.Live();
+  vk::vkFreeDescriptorSets(device_, sets_, 2, sets);
+  vk::vkFreeCommandBuffers(device_, pool_, 2, buffers);
+  Sync();
+  EXPECT_EQ(mock_.Live(), live - 2);
+}
+
+// -- the switches ---------------------------------------------------------------------------------
+
+class NoPosts : public Poison {
+ protected:
+  void SetUp() override {
+    environment_.posts = 0;
+    Poison::SetUp();
+  }
+};
+
+TEST_F(NoPosts, WhatTheDriverMayRefuseIsCalled) {
+  for (const uint16_t command :
+       {number::vkCreateBuffer, number::vkCreateImage, number::vkCreateShaderModule,
+        number::vkCreatePipelineCache, number::vkCreateAccelerationStructureKHR,
+        number::vkCreateMicromapEXT, number::vkCreateShadersEXT, number::vkAllocateMemory,
+        number::vkCreateGraphicsPipelines, number::vkCreateComputePipelines,
+        number::vkCreateRayTracingPipelinesKHR, number::vkCreateRayTracingPipelinesNV,
+        number::vkAllocateDescriptorSets}) {
+    SCOPED_TRACE(proto::CommandRecord(command)->name);
+    mock_.FailNext(command, VK_ERROR_OUT_OF_HOST_MEMORY);
+    uint64_t handle = 0;
+    EXPECT_EQ(kinds_.at(command).create(&handle), VK_ERROR_OUT_OF_HOST_MEMORY);
+    EXPECT_EQ(handle, 0u);
+  }
+  const VkDeviceMemory memory = Allocate(4096, kMockCoherent);
+  const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+  mock_.FailNext(number::vkBindBufferMemory, VK_ERROR_OUT_OF_HOST_MEMORY);
+  EXPECT_EQ(vk::vkBindBufferMemory(device_, buffer, memory, 0), VK_ERROR_OUT_OF_HOST_MEMORY);
+  vk::vkDestroyBuffer(device_, buffer, nullptr);
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
+TEST(PostKinds, AreReadFromAList) {
+  EXPECT_EQ(client::ReadPostKinds(""), client::kPostAll);
+  EXPECT_EQ(client::ReadPostKinds("off"), 0u);
+  EXPECT_EQ(client::ReadPostKinds("memory"), client::kPostMemory);
+  EXPECT_EQ(client::ReadPostKinds("resources,pipelines,descriptors,memory"), client::kPostAll);
+  EXPECT_EQ(client::ReadPostKinds("pipelines,nonsense,"), client::kPostPipelines);
+}
+
+}  // namespace
+}  // namespace vesper::tests
