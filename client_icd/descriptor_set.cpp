@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Descriptor pools, sets, their layouts and update templates. The guest knows which sets a pool
-// holds, for their ids are free again when the pool is reset or destroyed, and it follows to which
-// memory the sets lead (named_memory.h). Templates exist in the guest alone: only
+// holds, for their ids are free again when the pool is reset or destroyed; it keeps the pool's
+// account, for an allocation is posted if there is surely room (descriptor_pool.h); and it follows
+// to which memory the sets lead (named_memory.h). Templates exist in the guest alone: only
 // here is the program's data layout known, so an update through one becomes plain writes.
 #include <algorithm>
 #include <deque>
 #include <vector>
 
+#include "client_icd/chain.h"
 #include "client_icd/command_buffer.h"
+#include "client_icd/descriptor_pool.h"
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
@@ -19,19 +22,29 @@ namespace vesper::client {
 namespace {
 
 /// The state of a set, by its id: command buffers may keep the set longer than its pool does.
-using SharedSet = std::shared_ptr<DescriptorSet>;
+struct PooledSet {
+  std::shared_ptr<DescriptorSet> set;
+  SetDemand demand;
+};
 
 struct DescriptorPool {
+  DescriptorPool(const VkDescriptorPoolCreateInfo& info, const Allocator& callbacks)
+      : allocator(callbacks), account(info) {}
+
   Allocator allocator;
-  std::vector<std::unique_ptr<SharedSet>> sets;
+  PoolAccount account;
+  std::vector<std::unique_ptr<PooledSet>> sets;
 };
 
 struct DescriptorSetLayout {
   DescriptorSetLayout(const VkDescriptorSetLayoutCreateInfo& info, const Allocator& callbacks)
-      : allocator(callbacks), slots(std::make_shared<tracking::SetLayout>(info)) {}
+      : allocator(callbacks),
+        slots(std::make_shared<tracking::SetLayout>(info)),
+        demand(std::make_shared<LayoutDemand>(info)) {}
 
   Allocator allocator;
   std::shared_ptr<const tracking::SetLayout> slots;
+  std::shared_ptr<const LayoutDemand> demand;
 };
 
 struct DescriptorUpdateTemplate {
@@ -45,28 +58,39 @@ DescriptorPool* FindPool(Device& device, VkDescriptorPool pool) {
 }
 
 void FreeSets(Device& device, DescriptorPool& pool) {
-  for (const std::unique_ptr<SharedSet>& set : pool.sets) {
-    device.session().store().Free((*set)->id);
+  for (const std::unique_ptr<PooledSet>& pooled : pool.sets) {
+    device.session().store().Free(pooled->set->id);
   }
   pool.sets.clear();
+  pool.account.Reset();
 }
 
 /// Null if it is not known.
 DescriptorSet* FindSet(const ObjectStore& store, VkDescriptorSet set) {
-  auto* shared = static_cast<SharedSet*>(store.State(ToId(set)));
-  return shared == nullptr ? nullptr : shared->get();
+  auto* pooled = static_cast<PooledSet*>(store.State(ToId(set)));
+  return pooled == nullptr ? nullptr : pooled->set.get();
 }
 
 /// New sets for an allocation: all or, by an exception, none.
-std::vector<std::unique_ptr<SharedSet>> MakeSets(const ObjectStore& store,
+std::vector<std::unique_ptr<PooledSet>> MakeSets(const ObjectStore& store,
                                                  const VkDescriptorSetAllocateInfo& info) {
-  std::vector<std::unique_ptr<SharedSet>> sets;
+  const auto* variable = FindInChain<VkDescriptorSetVariableDescriptorCountAllocateInfo>(
+      info.pNext, VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_ALLOCATE_INFO);
+  std::vector<std::unique_ptr<PooledSet>> sets;
   sets.reserve(info.descriptorSetCount);
   for (uint32_t i = 0; i < info.descriptorSetCount; ++i) {
     const auto* layout =
         static_cast<const DescriptorSetLayout*>(store.State(ToId(info.pSetLayouts[i])));
-    sets.push_back(std::make_unique<SharedSet>(
-        std::make_shared<DescriptorSet>(layout == nullptr ? nullptr : layout->slots)));
+    auto pooled = std::make_unique<PooledSet>();
+    pooled->set = std::make_shared<DescriptorSet>(layout == nullptr ? nullptr : layout->slots);
+    if (layout != nullptr) {
+      pooled->demand.layout = layout->demand;
+      if (layout->demand->has_variable() && variable != nullptr &&
+          i < variable->descriptorSetCount) {
+        pooled->demand.variable = variable->pDescriptorCounts[i];
+      }
+    }
+    sets.push_back(std::move(pooled));
   }
   return sets;
 }
@@ -173,11 +197,11 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDescriptorPool(VkDevice device,
   Device& owner = Device::From(device);
   const Allocator allocator(pAllocator, owner.allocator());
   *pDescriptorPool = VK_NULL_HANDLE;
-  auto* pool = allocator.New<DescriptorPool>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
+  auto* pool =
+      allocator.New<DescriptorPool>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT, *pCreateInfo, allocator);
   if (pool == nullptr) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
-  pool->allocator = allocator;
   proto::Args_vkCreateDescriptorPool args{device, pCreateInfo, nullptr, pDescriptorPool};
   const VkResult result =
       CreateObjects(owner, Send::kPost, proto::command_number::vkCreateDescriptorPool, &args,
@@ -225,23 +249,32 @@ vkAllocateDescriptorSets(VkDevice device, const VkDescriptorSetAllocateInfo* pAl
                          VkDescriptorSet* pDescriptorSets) {
   Device& owner = Device::From(device);
   DescriptorPool* pool = FindPool(owner, pAllocateInfo->descriptorPool);
-  std::vector<std::unique_ptr<SharedSet>> sets;
+  std::vector<std::unique_ptr<PooledSet>> sets;
+  Send send = Send::kCall;
   if (pool != nullptr) {
     MakeRoom(pool->sets, pAllocateInfo->descriptorSetCount);
     sets = MakeSets(owner.session().store(), *pAllocateInfo);
+    send = Send::kPost;
+    for (const std::unique_ptr<PooledSet>& pooled : sets) {
+      if (!pool->account.Take(pooled->demand)) {
+        send = Send::kCall;
+      }
+    }
   }
   proto::Args_vkAllocateDescriptorSets args{device, pAllocateInfo, pDescriptorSets};
-  const VkResult result = CreateObjects(
-      owner, Send::kCall, proto::command_number::vkAllocateDescriptorSets, &args, &args.ret,
-      proto::HandleType::kDescriptorSet, reinterpret_cast<uint64_t*>(pDescriptorSets),
-      pAllocateInfo->descriptorSetCount, kHostMemory | kDeviceMemory);
-  if (result == VK_SUCCESS && pool != nullptr) {
-    for (uint32_t i = 0; i < pAllocateInfo->descriptorSetCount; ++i) {
-      (*sets[i])->id = ToId(pDescriptorSets[i]);
-      owner.session().store().SetState(ToId(pDescriptorSets[i]), sets[i].get());
-      (*sets[i])->place = pool->sets.size();
-      pool->sets.push_back(std::move(sets[i]));
+  const VkResult result =
+      CreateObjects(owner, send, proto::command_number::vkAllocateDescriptorSets, &args, &args.ret,
+                    proto::HandleType::kDescriptorSet, reinterpret_cast<uint64_t*>(pDescriptorSets),
+                    pAllocateInfo->descriptorSetCount, kHostMemory | kDeviceMemory);
+  for (size_t i = 0; i < sets.size(); ++i) {
+    if (result != VK_SUCCESS) {
+      pool->account.Cancel(sets[i]->demand);
+      continue;
     }
+    sets[i]->set->id = ToId(pDescriptorSets[i]);
+    sets[i]->set->place = pool->sets.size();
+    owner.session().store().SetState(ToId(pDescriptorSets[i]), sets[i].get());
+    pool->sets.push_back(std::move(sets[i]));
   }
   return result;
 }
@@ -256,12 +289,13 @@ VKAPI_ATTR VkResult VKAPI_CALL vkFreeDescriptorSets(VkDevice device,
   owner.session().Post(proto::command_number::vkFreeDescriptorSets, &args);
   DescriptorPool* pool = FindPool(owner, descriptorPool);
   for (uint32_t i = 0; i < descriptorSetCount; ++i) {
-    const auto* set =
-        static_cast<const SharedSet*>(owner.session().store().Free(ToId(pDescriptorSets[i])));
-    if (pool != nullptr && set != nullptr) {
-      const size_t place = (*set)->place;
+    const auto* pooled =
+        static_cast<const PooledSet*>(owner.session().store().Free(ToId(pDescriptorSets[i])));
+    if (pool != nullptr && pooled != nullptr) {
+      pool->account.Free(pooled->demand);
+      const size_t place = pooled->set->place;
       std::swap(pool->sets[place], pool->sets.back());
-      (*pool->sets[place])->place = place;
+      pool->sets[place]->set->place = place;
       pool->sets.pop_back();
     }
   }

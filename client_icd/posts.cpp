@@ -24,6 +24,10 @@ PostKind PostKindOf(uint16_t number) {
     case command::vkCreateOpticalFlowSessionNV:
     case command::vkBindOpticalFlowSessionImageNV:
       return kPostResources;
+    case command::vkCreateGraphicsPipelines:
+    case command::vkCreateComputePipelines:
+    case command::vkCreateRayTracingPipelinesKHR:
+    case command::vkCreateRayTracingPipelinesNV:
     case command::vkCreateShaderModule:
     case command::vkCreateShadersEXT:
     case command::vkCreatePipelineCache:
@@ -32,6 +36,8 @@ PostKind PostKindOf(uint16_t number) {
     case command::vkCreateIndirectCommandsLayoutNV:
     case command::vkCreateIndirectExecutionSetEXT:
       return kPostPipelines;
+    case command::vkAllocateDescriptorSets:
+      return kPostDescriptors;
     default:
       return kPostAlways;
   }

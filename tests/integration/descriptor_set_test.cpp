@@ -7,6 +7,7 @@
 
 #include "shaders/gather_comp.h"
 #include "shaders/push_write_comp.h"
+#include "tests/framework/random.h"
 #include "tests/framework/vulkan_test.h"
 
 namespace vesper::tests {
@@ -248,6 +249,83 @@ TEST_F(DescriptorSetTest, OverdrawnPool) {
   }
   ASSERT_EQ(VK_SUCCESS, vk.ResetDescriptorPool(device, pool, 0));
   EXPECT_NE(nullptr, AllocateSet(gpu(), pool, output_layout_));
+}
+
+TEST_F(DescriptorSetTest, PoolsAtRandom) {
+  // Within what the specification promises every allocation succeeds, beyond it the driver says;
+  // and no failure comes to light later.
+  const VkDescriptorType types[2] = {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
+                                     VK_DESCRIPTOR_TYPE_STORAGE_BUFFER};
+  std::vector<Owned<VkDescriptorSetLayout>> layouts;
+  for (uint32_t i = 0; i < 9; ++i) {
+    const VkDescriptorSetLayoutBinding bindings[2] = {
+        {0, types[0], i / 3, VK_SHADER_STAGE_COMPUTE_BIT, nullptr},
+        {1, types[1], i % 3, VK_SHADER_STAGE_COMPUTE_BIT, nullptr}};
+    layouts.push_back(MakeSetLayout(gpu(), bindings));
+  }
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    const VkDescriptorPoolSize sizes[2] = {{types[0], 24}, {types[1], 24}};
+    VkDescriptorPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
+    pool_info.flags = VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT;
+    pool_info.maxSets = 16;
+    pool_info.poolSizeCount = 2;
+    pool_info.pPoolSizes = sizes;
+    VkDescriptorPool pool = VK_NULL_HANDLE;
+    ASSERT_EQ(VK_SUCCESS, vk.CreateDescriptorPool(device, &pool_info, nullptr, &pool));
+    std::vector<std::pair<VkDescriptorSet, uint32_t>> live;  // with their layouts' indices
+    bool has_freed = false;
+    for (int step = 0; step < 150; ++step) {
+      if (random.OneIn(40)) {
+        ASSERT_EQ(VK_SUCCESS, vk.ResetDescriptorPool(device, pool, 0));
+        live.clear();
+        has_freed = false;
+      } else if (!live.empty() && random.OneIn(3)) {
+        const size_t victim = random.Below(live.size());
+        ASSERT_EQ(VK_SUCCESS, vk.FreeDescriptorSets(device, pool, 1, &live[victim].first));
+        live.erase(live.begin() + static_cast<ptrdiff_t>(victim));
+        has_freed = true;
+      } else {
+        const auto kind = static_cast<uint32_t>(random.Below(9));
+        const VkDescriptorSetLayout layout = layouts[kind];
+        VkDescriptorSetAllocateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
+        info.descriptorPool = pool;
+        info.descriptorSetCount = 1;
+        info.pSetLayouts = &layout;
+        VkDescriptorSet set = VK_NULL_HANDLE;
+        const VkResult result = vk.AllocateDescriptorSets(device, &info, &set);
+        uint32_t used[2] = {kind / 3, kind % 3};
+        for (const auto& [other, index] : live) {
+          used[0] += index / 3;
+          used[1] += index % 3;
+        }
+        const bool is_promised = !has_freed && live.size() < 16 && used[0] <= 24 && used[1] <= 24;
+        EXPECT_EQ(result == VK_SUCCESS, set != VK_NULL_HANDLE);
+        if (result == VK_SUCCESS) {
+          live.emplace_back(set, kind);
+        } else {
+          EXPECT_FALSE(is_promised) << ResultName(result);
+          EXPECT_TRUE(result == VK_ERROR_OUT_OF_POOL_MEMORY || result == VK_ERROR_FRAGMENTED_POOL)
+              << ResultName(result);
+        }
+      }
+    }
+    // Each is there to be written.
+    for (const auto& [set, kind] : live) {
+      if (kind / 3 != 0) {
+        WriteNumber(set, 0, types[0], 1);
+      }
+      if (kind % 3 != 0) {
+        WriteNumber(set, 1, types[1], 2);
+      }
+    }
+    EXPECT_EQ(VK_SUCCESS, vk.QueueSubmit(gpu().queue, 0, nullptr, VK_NULL_HANDLE));
+    EXPECT_EQ(VK_SUCCESS, vk.DeviceWaitIdle(device));
+    vk.DestroyDescriptorPool(device, pool, nullptr);
+    EXPECT_EQ(VK_SUCCESS, vk.QueueSubmit(gpu().queue, 0, nullptr, VK_NULL_HANDLE))
+        << "nothing failed behind the program's back";
+  }
 }
 
 TEST_F(DescriptorSetTest, VariableCountAndPartiallyBound) {

@@ -174,17 +174,19 @@ TEST_F(Objects, Pipelines) {
        module, "main", &specialization},
       layout};
   VkPipeline pipelines[2] = {};
-  const VkComputePipelineCreateInfo infos[] = {info, info};
+  VkComputePipelineCreateInfo infos[] = {info, info};
   ASSERT_EQ(vk::vkCreateComputePipelines(device_, VK_NULL_HANDLE, 2, infos, nullptr, pipelines),
             VK_SUCCESS);
-  const auto& args = Arguments<proto::Args_vkCreateComputePipelines>("vkCreateComputePipelines");
-  EXPECT_STREQ(args.pCreateInfos[1].stage.pName, "main");
+  Sync();
+  const auto& args = Arguments<proto::Args_vkCreateComputePipelines>("vkCreateComputePipelines", 1);
+  EXPECT_STREQ(args.pCreateInfos[0].stage.pName, "main");
   uint32_t value = 0;
-  std::memcpy(&value, args.pCreateInfos[1].stage.pSpecializationInfo->pData, 4);
+  std::memcpy(&value, args.pCreateInfos[0].stage.pSpecializationInfo->pData, 4);
   EXPECT_EQ(value, 99u);
   const auto& shader = Arguments<proto::Args_vkCreateShaderModule>("vkCreateShaderModule");
   EXPECT_EQ(shader.pCreateInfo->pCode[0], 0x07230203u);
-  // One of two fails: the other is kept.
+  // One of two fails, and the program asks which: the other is kept.
+  infos[0].flags = VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT;
   mock_.On(number::vkCreateComputePipelines, [](void* raw) {
     auto& a = *static_cast<proto::Args_vkCreateComputePipelines*>(raw);
     a.pPipelines[0] = VK_NULL_HANDLE;

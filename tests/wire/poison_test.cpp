@@ -4,6 +4,7 @@
 // at a legal call, nothing else is touched, and the next object works.
 #include <functional>
 #include <map>
+#include <span>
 
 #include "proto/record.h"
 #include "server/invoke.h"
@@ -338,6 +339,121 @@ TEST_F(Poison, ABindThatAsksForItsStatusIsCalled) {
   vk::vkFreeMemory(device_, memory, nullptr);
 }
 
+// -- pipelines ------------------------------------------------------------------------------------
+
+class PoisonedPipelines : public Poison {
+ protected:
+  static VkComputePipelineCreateInfo Info(VkShaderModule module = VK_NULL_HANDLE) {
+    VkComputePipelineCreateInfo info{VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+    info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  nullptr,
+                  0,
+                  VK_SHADER_STAGE_COMPUTE_BIT,
+                  module,
+                  "main"};
+    return info;
+  }
+  VkResult Create(std::span<const VkComputePipelineCreateInfo> infos, VkPipeline* pipelines) {
+    return vk::vkCreateComputePipelines(device_, VK_NULL_HANDLE,
+                                        static_cast<uint32_t>(infos.size()), infos.data(), nullptr,
+                                        pipelines);
+  }
+  /// Those that the driver is told to bind, of some that the program binds each for itself.
+  size_t Usable(std::span<const VkPipeline> pipelines) {
+    Sync();
+    mock_.Clear();
+    for (const VkPipeline pipeline : pipelines) {
+      const VkCommandBuffer commands = Begin();
+      vk::vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+      EXPECT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
+    }
+    Sync();
+    return mock_.Count("vkCmdBindPipeline");
+  }
+  void Destroy(std::span<const VkPipeline> pipelines) {
+    for (const VkPipeline pipeline : pipelines) {
+      vk::vkDestroyPipeline(device_, pipeline, nullptr);
+    }
+  }
+};
+
+TEST_F(PoisonedPipelines, SeveralFailOneByOne) {
+  mock_.FailNext(number::vkCreateComputePipelines, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  const VkComputePipelineCreateInfo infos[] = {Info(), Info(), Info()};
+  VkPipeline pipelines[3] = {};
+  EXPECT_EQ(Create(infos, pipelines), VK_SUCCESS);
+  ExpectOneError(VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  EXPECT_EQ(mock_.Count("vkCreateComputePipelines"), 3u);
+  EXPECT_EQ(Usable(pipelines), 2u);
+  Destroy(pipelines);
+}
+
+TEST_F(PoisonedPipelines, AModuleThatIsNotThereCostsItsPipelineOnly) {
+  mock_.FailNext(number::vkCreateShaderModule, VK_ERROR_OUT_OF_HOST_MEMORY);
+  uint64_t module = 0;
+  ASSERT_EQ(kinds_.at(number::vkCreateShaderModule).create(&module), VK_SUCCESS);
+  const VkComputePipelineCreateInfo infos[] = {
+      Info(), Info(reinterpret_cast<VkShaderModule>(module)), Info()};
+  VkPipeline pipelines[3] = {};
+  EXPECT_EQ(Create(infos, pipelines), VK_SUCCESS);
+  ExpectOneError(VK_ERROR_OUT_OF_HOST_MEMORY);
+  EXPECT_EQ(Usable(pipelines), 2u);
+  Destroy(pipelines);
+  kinds_.at(number::vkCreateShaderModule).destroy(module);
+}
+
+TEST_F(PoisonedPipelines, DerivedFromEachOtherTheyTravelTogether) {
+  VkComputePipelineCreateInfo infos[] = {Info(), Info()};
+  infos[0].flags = VK_PIPELINE_CREATE_ALLOW_DERIVATIVES_BIT;
+  infos[1].flags = VK_PIPELINE_CREATE_DERIVATIVE_BIT;
+  infos[0].basePipelineIndex = -1;
+  VkPipeline pipelines[2] = {};
+  EXPECT_EQ(Create(infos, pipelines), VK_SUCCESS);
+  Sync();
+  EXPECT_EQ(mock_.Count("vkCreateComputePipelines"), 1u);
+  EXPECT_EQ(Usable(pipelines), 2u);
+  Destroy(pipelines);
+}
+
+TEST_F(PoisonedPipelines, WhoAsksForMoreIsAnswered) {
+  VkPipelineCreationFeedback feedback{VK_PIPELINE_CREATION_FEEDBACK_VALID_BIT, 1};
+  const VkPipelineCreationFeedbackCreateInfo wants_feedback{
+      VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO, nullptr, &feedback};
+  const VkPipelineCreateFlags2CreateInfo more_flags{
+      VK_STRUCTURE_TYPE_PIPELINE_CREATE_FLAGS_2_CREATE_INFO, nullptr,
+      VK_PIPELINE_CREATE_2_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT};
+  const VkPipelineBinaryInfoKHR binaries{VK_STRUCTURE_TYPE_PIPELINE_BINARY_INFO_KHR};
+  VkComputePipelineCreateInfo asking[5];
+  std::fill_n(asking, 5, Info());
+  asking[0].flags = VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT;
+  asking[1].flags = VK_PIPELINE_CREATE_EARLY_RETURN_ON_FAILURE_BIT;
+  asking[2].pNext = &wants_feedback;
+  asking[3].pNext = &more_flags;
+  asking[4].pNext = &binaries;
+  for (const VkComputePipelineCreateInfo& info : asking) {
+    SCOPED_TRACE(&info - asking);
+    mock_.FailNext(number::vkCreateComputePipelines, VK_PIPELINE_COMPILE_REQUIRED);
+    const VkComputePipelineCreateInfo infos[] = {Info(), info};
+    VkPipeline pipelines[2] = {};
+    EXPECT_EQ(Create(infos, pipelines), VK_PIPELINE_COMPILE_REQUIRED);
+    EXPECT_EQ(pipelines[0], VK_NULL_HANDLE);
+    EXPECT_EQ(pipelines[1], VK_NULL_HANDLE);
+  }
+  EXPECT_EQ(mock_.Count("vkCreateComputePipelines"), 5u) << "none is split";
+  EXPECT_EQ(feedback.flags, 0u) << "not valid";
+  // An operation that is offered is not taken, and the result is there at once.
+  VkDeferredOperationKHR operation = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateDeferredOperationKHR(device_, nullptr, &operation), VK_SUCCESS);
+  const VkRayTracingPipelineCreateInfoKHR ray_tracing{
+      VK_STRUCTURE_TYPE_RAY_TRACING_PIPELINE_CREATE_INFO_KHR};
+  VkPipeline pipeline = VK_NULL_HANDLE;
+  mock_.FailNext(number::vkCreateRayTracingPipelinesKHR, VK_ERROR_OUT_OF_HOST_MEMORY);
+  EXPECT_EQ(vk::vkCreateRayTracingPipelinesKHR(device_, operation, VK_NULL_HANDLE, 1, &ray_tracing,
+                                               nullptr, &pipeline),
+            VK_ERROR_OUT_OF_HOST_MEMORY);
+  vk::vkDestroyDeferredOperationKHR(device_, operation, nullptr);
+}
+
 // -- descriptors ----------------------------------------------------------------------------------
 
 TEST_F(Poison, ASetWhoseUpdateIsSkippedIsNotUsed) {
@@ -366,6 +482,37 @@ TEST_F(Poison, ASetWhoseUpdateIsSkippedIsNotUsed) {
   Sync();
   EXPECT_EQ(mock_.Live(), live - 2) << "what is broken is destroyed";
   vk::vkDestroyBuffer(device_, buffer, nullptr);
+}
+
+TEST_F(Poison, APoolIsAskedWhenItMayBeEmpty) {
+  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 2};
+  const VkDescriptorPoolCreateInfo info{
+      VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, 4, 1, &size};
+  VkDescriptorPool pool = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateDescriptorPool(device_, &info, nullptr, &pool), VK_SUCCESS);
+  const VkDescriptorSetLayout layouts[] = {layout_, layout_};
+  const auto allocate = [&](uint32_t count, VkDescriptorSet* sets) {
+    const VkDescriptorSetAllocateInfo allocate_info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                                    nullptr, pool, count, layouts};
+    return vk::vkAllocateDescriptorSets(device_, &allocate_info, sets);
+  };
+  VkDescriptorSet sets[2] = {};
+  EXPECT_EQ(allocate(1, sets), VK_SUCCESS);
+  EXPECT_EQ(mock_.Count("vkAllocateDescriptorSets"), 0u) << "posted";
+  mock_.FailNext(number::vkAllocateDescriptorSets, VK_ERROR_OUT_OF_POOL_MEMORY);
+  Sync();  // the one that is posted meets the failure,
+  EXPECT_EQ(Submit(VK_NULL_HANDLE, VK_NULL_HANDLE), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  // and then there is room for one more, in the guest's account; two are asked for.
+  mock_.FailNext(number::vkAllocateDescriptorSets, VK_ERROR_OUT_OF_POOL_MEMORY);
+  EXPECT_EQ(allocate(2, sets), VK_ERROR_OUT_OF_POOL_MEMORY);
+  EXPECT_EQ(sets[0], VK_NULL_HANDLE);
+  EXPECT_EQ(allocate(2, sets), VK_SUCCESS) << "a driver may give more";
+  ASSERT_EQ(vk::vkResetDescriptorPool(device_, pool, 0), VK_SUCCESS);
+  Sync();
+  mock_.Clear();
+  EXPECT_EQ(allocate(2, sets), VK_SUCCESS);
+  EXPECT_EQ(mock_.Count("vkAllocateDescriptorSets"), 0u) << "posted, since there is room again";
+  vk::vkDestroyDescriptorPool(device_, pool, nullptr);
 }
 
 TEST_F(Poison, WhatIsFreedWithPoisonedObjectsIsFreed) {
