@@ -46,6 +46,7 @@ Environment Environment::Read() {
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");
+  environment.stats = Variable("VESPER_STATS");
   const std::string compress = Variable("VESPER_COMPRESS");
   environment.compression = compress == "off"    ? 0
                             : compress == "lz4"  ? proto::kLz4

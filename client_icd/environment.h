@@ -25,6 +25,7 @@ namespace vesper::client {
 ///                    log   the session's beginning and end on stderr, and what it chose
 ///   VESPER_COMPRESS  off, lz4, zstd or auto: what passes is compressed never, always with this, or
 ///                    (the default) if the link is slower than compressing
+///   VESPER_STATS   1: what each session cost, on stderr when it ends; or a file (statistics.h)
 struct Environment {
   std::string server;
   std::string memory;
@@ -34,6 +35,7 @@ struct Environment {
   uint32_t posts = kPostAll;  ///< a set of PostKind
   bool debug_sync = false;
   bool debug_log = false;
+  std::string stats;
 
   static Environment Read();
 };

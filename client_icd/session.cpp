@@ -72,6 +72,9 @@ Session::~Session() {
     if (reader_.joinable()) {
       reader_.join();
     }
+    if (told_) {
+      told_->Run();
+    }
     if (environment_.debug_log && may_stop_) {
       Say("downloads: " + shadows_->downloads()->Summary());
     }
@@ -121,6 +124,7 @@ void Session::Enqueue(uint16_t number, const void* args) {
   if (IsLost() || !KnowsCommand(number)) {
     return;
   }
+  statistics_->NotePost(number);
   if (!Append(number, args, nullptr)) {
     Lose("a command is larger than a frame, or memory is out");
   }
@@ -132,6 +136,7 @@ bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply
   const auto encode = [&](proto::Buffer& buffer) {
     const size_t header = proto::BeginCommand(buffer, number, flags, serial);
     proto::Encoder(buffer, known_structs_, IdOfHandle).Request(*proto::CommandRecord(number), args);
+    statistics_->NoteBytes(Statistics::kCommandsOut, buffer.size() - header);
     return proto::FinishCommand(buffer, header);
   };
   std::unique_lock lock(stream_mutex_);
@@ -163,6 +168,8 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
   if (IsLost()) {
     return;
   }
+  statistics_->NoteRecording();
+  statistics_->NoteBytes(Statistics::kRecordingsOut, commands.size());
   std::unique_lock lock(stream_mutex_);
   // Cut at command boundaries, so that no frame grows without end.
   while (!commands.empty()) {
@@ -190,6 +197,7 @@ bool Session::Call(uint16_t number, void* args) {
   if (IsLost() || !KnowsCommand(number)) {
     return false;
   }
+  const Statistics::Clock::time_point begin = Statistics::Clock::now();
   PendingCall call;
   call.record = proto::CommandRecord(number);
   call.args = args;
@@ -213,6 +221,7 @@ bool Session::Call(uint16_t number, void* args) {
   }
   call.changed.wait(lock, [&call] { return call.done; });
   lock.unlock();
+  statistics_->NoteCall(number, begin);
   if (call.ok && may_stop_) {
     proto::Reader reader(call.reply.Bytes());
     call.ok = proto::DecodeReply(*call.record, reader, args);
@@ -262,6 +271,7 @@ void Session::PostFrame(std::span<const std::span<const std::byte>> parts, bool 
   if (IsLost()) {
     return;
   }
+  statistics_->NoteBytes(Statistics::kMemoryOut, bytes);
   if (bytes < kMinBulkBytes) {
     // Its commands join the batch. The first part begins with the frame's header.
     const std::lock_guard lock(stream_mutex_);
@@ -306,6 +316,9 @@ bool Session::TakeBatch() {
 bool Session::WriteParts(std::span<const std::span<const std::byte>> parts) {
   try {
     const auto prepared = compressor_.Prepare(parts);
+    for (const std::span<const std::byte> part : prepared) {
+      statistics_->NoteBytes(Statistics::kWireOut, part.size());
+    }
     const auto begin = std::chrono::steady_clock::now();
     if (connection_->Write(prepared)) {
       compressor_.NoteWrite(prepared, std::chrono::steady_clock::now() - begin);
@@ -343,6 +356,7 @@ std::string Session::ReadUntilTheEnd() {
                                           : connection_->Error();
     }
     splitter_.EndReceive(bytes);
+    statistics_->NoteBytes(Statistics::kWireIn, bytes);
     while (std::optional<proto::Frame> frame = splitter_.Next()) {
       if (!HandleFrame(*frame)) {
         return "the server sent something malformed, or said goodbye";
@@ -360,8 +374,9 @@ bool Session::HandleFrame(const proto::Frame& frame) {
   }
   proto::CommandWalker walker(frame.payload);
   while (std::optional<proto::Command> command = walker.Next()) {
-    const bool ok =
-        (command->flags & proto::kIsReply) != 0 ? HandleReply(*command) : HandlePush(*command);
+    const bool is_reply = (command->flags & proto::kIsReply) != 0;
+    statistics_->NoteReceived(*command);
+    const bool ok = is_reply ? HandleReply(*command) : HandlePush(*command);
     if (!ok) {
       return false;
     }
@@ -527,10 +542,12 @@ void Session::Lose(std::string_view reason) {
 bool Session::WaitForProgress(std::unique_lock<std::mutex>& lock,
                               std::chrono::steady_clock::time_point deadline,
                               const std::function<bool()>& done) {
+  WaitNote note(*statistics_);
   while (!done()) {
     if (IsLost()) {
       return false;
     }
+    note.Sleeps();
     if (deadline == std::chrono::steady_clock::time_point::max()) {
       progress_changed_.wait(lock);
     } else if (progress_changed_.wait_until(lock, deadline) == std::cv_status::timeout) {

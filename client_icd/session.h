@@ -26,14 +26,17 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
 
+#include "client_icd/at_exit.h"
 #include "client_icd/environment.h"
 #include "client_icd/object_store.h"
+#include "client_icd/statistics.h"
 #include "proto/compression.h"
 #include "proto/encoder.h"
 #include "proto/frame.h"
@@ -107,6 +110,7 @@ class Session {
     return number < welcome_.commands.size() && welcome_.commands[number];
   }
   ObjectStore& store() { return store_; }
+  Statistics& statistics() { return *statistics_; }
 
   // Progress. Guarded by progress_mutex(); waiters sleep until it changes.
   std::mutex& progress_mutex() { return progress_mutex_; }
@@ -155,6 +159,8 @@ class Session {
 
   std::unique_ptr<transport::Connection> connection_;
   const Environment environment_;
+  const std::shared_ptr<Statistics> statistics_ = std::make_shared<Statistics>();
+  std::optional<AtExit> told_;  // the statistics, if somebody wants to know
   proto::Welcome welcome_;
   proto::KnownStructs known_structs_;
   proto::Arena snapshot_arena_;

@@ -75,6 +75,11 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
   if (environment.debug_log || (is_lazy_asked && !session->may_stop_)) {
     Say("downloads: " + downloads);
   }
+  if (!environment.stats.empty()) {
+    session->told_.emplace([statistics = session->statistics_, where = environment.stats] {
+      Tell(*statistics, where);
+    });
+  }
   session->OfferGuestExtensions();
   session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);
   session->reader_ = transport::StartQuietThread([raw = session.get()] { raw->ReadLoop(); });
@@ -89,6 +94,7 @@ bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout
   const std::span<const std::byte> parts[] = {buffer.Bytes()};
   // A server that refuses at once may have closed before all was written; its reason can be read.
   connection_->Write(parts);
+  statistics_->NoteBytes(Statistics::kWireOut, buffer.size());
   std::optional<proto::Frame> frame;
   while (!frame && !splitter_.Failed()) {
     const std::span<std::byte> space = splitter_.BeginReceive();
@@ -97,6 +103,7 @@ bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout
       break;
     }
     splitter_.EndReceive(bytes);
+    statistics_->NoteBytes(Statistics::kWireIn, bytes);
     frame = splitter_.Next();
   }
   if (deadline.Finish()) {

@@ -20,7 +20,10 @@ void Outbox::Reply(uint16_t number, uint64_t serial, const void* args) {
   Write(number, proto::kIsReply, serial, args);
 }
 
-void Outbox::Push(uint16_t number, const void* args) { Write(number, 0, 0, args); }
+void Outbox::Push(uint16_t number, const void* args) {
+  statistics_.NotePush();
+  Write(number, 0, 0, args);
+}
 
 void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args) {
   const proto::Record& record = *proto::CommandRecord(number);
@@ -53,6 +56,7 @@ void Outbox::PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool ot
     connection_.Shutdown();  // a guest that goes on without these bytes would compute with others
     return;
   }
+  statistics_.NotePush();
   if (others_follow) {
     background_.Begin(parts);
   } else {
@@ -80,6 +84,9 @@ void Outbox::EnableCompression(uint32_t algorithms, bool always) {
 
 bool Outbox::WriteFrame(std::span<const std::span<const std::byte>> frame) {
   const auto parts = compressor_.Prepare(frame);
+  for (const std::span<const std::byte> part : parts) {
+    statistics_.NoteSent(part.size());
+  }
   const auto begin = std::chrono::steady_clock::now();
   const bool written = connection_.Write(parts);
   compressor_.NoteWrite(parts, std::chrono::steady_clock::now() - begin);

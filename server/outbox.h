@@ -9,6 +9,7 @@
 #include "proto/encoder.h"
 #include "proto/object_id.h"
 #include "proto/patch_parts.h"
+#include "server/statistics.h"
 #include "transport/background_writer.h"
 #include "transport/connection.h"
 
@@ -18,8 +19,9 @@ namespace vesper::server {
 /// that push data and then progress rely on that order. Thread-safe.
 class Outbox {
  public:
-  explicit Outbox(transport::Connection& connection)
+  Outbox(transport::Connection& connection, Statistics& statistics)
       : connection_(connection),
+        statistics_(statistics),
         background_([this](proto::FrameCompressor::Parts frame) { WriteFrame(frame); }) {}
 
   /// What the guest knows; before the first reply.
@@ -44,6 +46,7 @@ class Outbox {
   bool WriteFrame(std::span<const std::span<const std::byte>> frame);
 
   transport::Connection& connection_;
+  Statistics& statistics_;
   proto::KnownStructs known_;
   std::mutex mutex_;
   proto::Buffer buffer_;

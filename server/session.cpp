@@ -63,7 +63,7 @@ Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr ge
     : get_(get),
       device_selector_(std::move(device_selector)),
       memory_reading_(memory_reading),
-      outbox_(connection) {
+      outbox_(connection, statistics_) {
   // Memory contents and shader code stay in the frame until they are used.
   decoder_.BorrowArraysFrom(4096);
 }
@@ -136,6 +136,7 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
     *error = "expected a command of this protocol, got number " + std::to_string(command.number);
     return false;
   }
+  statistics_.NoteCommand(command);
   arena_.Reset();
   void* args = arena_.Allocate(record->size);
   if (args == nullptr) {

@@ -28,6 +28,7 @@
 #include "server/host_vulkan.h"
 #include "server/object_table.h"
 #include "server/outbox.h"
+#include "server/statistics.h"
 #include "server/worker.h"
 
 namespace vesper::server {
@@ -50,6 +51,7 @@ class Session {
   void SayGoodbye(const char* reason);
 
   const proto::Hello& hello() const { return hello_; }
+  Statistics& statistics() { return statistics_; }
   /// True once a device of this session was lost, even if it was destroyed since. Any thread.
   bool HasLostDevice() const { return any_device_lost_.load(); }
 
@@ -112,6 +114,7 @@ class Session {
   const PFN_vkGetInstanceProcAddr get_;
   const std::string device_selector_;
   const MemoryReading memory_reading_;
+  Statistics statistics_;
   Outbox outbox_;
   proto::Hello hello_;
   std::vector<bool> known_commands_;

@@ -46,7 +46,7 @@ void Drain(transport::Connection& connection) {
   }
 }
 
-void ReadFrames(transport::Connection& connection, Inbox& inbox, const Session& session) {
+void ReadFrames(transport::Connection& connection, Inbox& inbox, Session& session) {
   proto::FrameSplitter splitter(proto::kMaxSetupBytes);
   WorkerStatus status = kGuestLeft;
   bool peer_is_gone = false;
@@ -61,6 +61,7 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, const Session& 
       break;
     }
     splitter.EndReceive(bytes);
+    session.statistics().NoteReceived(bytes);
     while (const std::optional<proto::Frame> frame = splitter.Next()) {
       splitter.SetMaxPayload(proto::kMaxFrameBytes);  // the first frame, the hello, may be less
       // The guest has the welcome, and so knows what it may use, before it sends a second.
@@ -84,6 +85,7 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, const Session& 
   }
   inbox.Close();
   std::this_thread::sleep_for(kGrace);
+  spdlog::info("the session was {}", session.statistics().Summary());
   End(status);
 }
 

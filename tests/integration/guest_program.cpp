@@ -4,7 +4,10 @@
 //   guest_program create   creates an instance and says what came of it: exit status 0, or 3
 //   guest_program hold     opens a device, prints "ready" and sleeps until it is killed
 //   guest_program render   opens a device, prints "ready" and submits work until it is killed
+//   guest_program leave    opens a device and ends without closing it
+//   guest_program fork     the same, after a forked child has ended in the same way
 //   guest_program stuck    submits work that will never be done, prints "ready" and sleeps
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <exception>
@@ -25,6 +28,20 @@ int Create() {
     return 3;
   }
   std::cout << ResultName(VK_SUCCESS) << std::endl;
+  return 0;
+}
+
+int Leave(bool fork_first) {
+  static auto* gpu = new Gpu;  // never deleted: that is what this is about
+  gpu->Open();
+  if (fork_first) {
+    const pid_t child = fork();
+    if (child == 0) {
+      return 0;
+    }
+    int status = -1;
+    return waitpid(child, &status, 0) == child ? status : -1;
+  }
   return 0;
 }
 
@@ -78,13 +95,16 @@ int main(int argc, char** argv) {
     if (mode == "hold") {
       return vesper::tests::Hold();
     }
+    if (mode == "leave" || mode == "fork") {
+      return vesper::tests::Leave(mode == "fork");
+    }
     if (mode == "render") {
       return vesper::tests::Render();
     }
     if (mode == "stuck") {
       return vesper::tests::Stuck();
     }
-    std::cerr << "usage: guest_program create|hold|render|stuck\n";
+    std::cerr << "usage: guest_program create|leave|fork|hold|render|stuck\n";
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";
   }

@@ -116,7 +116,8 @@ class DeviceMemory : public testing::Test {
 
   DeviceTable vk_;
   PatchSink sink_;
-  Outbox outbox_{sink_};
+  Statistics statistics_;
+  Outbox outbox_{sink_, statistics_};
   std::vector<std::byte> guest_ = std::vector<std::byte>(kGuestSize);
 };
 
