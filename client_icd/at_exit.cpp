@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <exception>
 #include <utility>
 
 namespace vesper::client {
@@ -19,6 +20,13 @@ struct AtExit::Entry {
   Entry* next = nullptr;
 
   bool Take(State from, State to) { return state.compare_exchange_strong(from, to); }
+  void Work() {
+    try {
+      work();
+    } catch (const std::exception&) {
+      // For want of memory; there is nobody to tell.
+    }
+  }
 };
 
 struct AtExit::List {
@@ -40,7 +48,7 @@ struct AtExit::List {
   void RunAll() {
     for (Entry* entry = first.load(); entry != nullptr; entry = entry->next) {
       if (entry->process == ::getpid() && entry->Take(Entry::kPending, Entry::kDone)) {
-        entry->work();
+        entry->Work();
       }
     }
   }
@@ -73,7 +81,7 @@ void AtExit::Run() {
   Entry* entry = std::exchange(entry_, nullptr);
   if (entry != nullptr && entry->process == ::getpid() &&
       entry->Take(Entry::kPending, Entry::kTaken)) {
-    entry->work();
+    entry->Work();
     entry->work = nullptr;
     entry->state.store(Entry::kFree);
   }

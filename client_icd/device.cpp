@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 
+#include "client_icd/answers.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/instance.h"
@@ -35,12 +36,14 @@ std::vector<const char*> HostExtensions(const VkDeviceCreateInfo& create_info) {
 }  // namespace
 
 Device::Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
-               std::vector<bool> enabled_extensions, const Allocator& allocator)
+               std::vector<bool> enabled_extensions,
+               const std::optional<proto::Hash128>& answer_scope, const Allocator& allocator)
     : Dispatchable(object_id),
       physical_device_(physical_device),
       session_(physical_device.session()),
       allocator_(allocator),
       enabled_extensions_(std::move(enabled_extensions)),
+      answer_scope_(answer_scope),
       state_(std::make_shared<DeviceState>()) {
   session_.AddDevice(id, state_);
 }
@@ -151,6 +154,11 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
   create_info.enabledExtensionCount = static_cast<uint32_t>(host_extensions.size());
   create_info.ppEnabledExtensionNames = host_extensions.data();
 
+  std::optional<proto::Hash128> answer_scope;
+  if (session.answers() != nullptr) {
+    answer_scope = HashOfStruct(session, proto::record_index::VkDeviceCreateInfo, &create_info,
+                                *physical_device.answer_scope());
+  }
   constexpr uint32_t kErrors = kHostMemory | kDeviceMemory | kInitialization;
   proto::ObjectId id = 0;
   VkDevice wire_handle = VK_NULL_HANDLE;
@@ -165,7 +173,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
   id = ToId(wire_handle);
   const Allocator allocator(pAllocator, physical_device.instance().allocator());
   Device* device = allocator.New<Device>(VK_SYSTEM_ALLOCATION_SCOPE_DEVICE, id, physical_device,
-                                         std::move(enabled), allocator);
+                                         std::move(enabled), answer_scope, allocator);
   if (device == nullptr) {
     // The host has a device that the guest cannot keep: take it back.
     Dispatchable stand_in(id);

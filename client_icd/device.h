@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "client_icd/reach.h"
 #include "client_icd/session.h"
 #include "client_icd/shadows.h"
+#include "proto/hash.h"
 
 namespace vesper::client {
 
@@ -24,7 +26,8 @@ class Device : public Dispatchable {
   static Device& From(VkDevice device) { return *reinterpret_cast<Device*>(device); }
 
   Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
-         std::vector<bool> enabled_extensions, const Allocator& allocator);
+         std::vector<bool> enabled_extensions, const std::optional<proto::Hash128>& answer_scope,
+         const Allocator& allocator);
   ~Device();
 
   VkDevice handle() { return reinterpret_cast<VkDevice>(this); }
@@ -36,6 +39,8 @@ class Device : public Dispatchable {
   /// A failure of a posted command that no call has reported yet and that `reportable` (ErrorMask)
   /// accepts; VK_SUCCESS if there is none. Any thread.
   VkResult TakePendingError(uint32_t reportable);
+  /// What answers about it depend on, besides the set-up (answers.h).
+  const std::optional<proto::Hash128>& answer_scope() const { return answer_scope_; }
   bool IsExtensionEnabled(uint16_t index) const { return enabled_extensions_[index]; }
 
   /// Makes the queues known to guest and host; false if memory is out, which may also be thrown.
@@ -68,6 +73,7 @@ class Device : public Dispatchable {
   Session& session_;
   const Allocator allocator_;
   const std::vector<bool> enabled_extensions_;
+  const std::optional<proto::Hash128> answer_scope_;
   std::shared_ptr<DeviceState> state_;
   std::vector<std::unique_ptr<Queue>> queues_;
   std::atomic<uint64_t> releases_{0};

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_icd/environment.h"
 
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 namespace vesper::client {
 namespace {
@@ -23,6 +25,23 @@ bool HasWord(std::string_view list, std::string_view word) {
     list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
   }
   return false;
+}
+
+/// Where answers are remembered; empty if nowhere.
+std::string CacheFolder() {
+  if (::getauxval(AT_SECURE) != 0) {
+    return {};  // the user who starts such a program must not choose what it writes
+  }
+  for (const auto& [variable, folder] : {std::pair("VESPER_CACHE_DIR", ""),
+                                         {"XDG_CACHE_HOME", "/vesper"},
+                                         {"HOME", "/.cache/vesper"}}) {
+    const std::string value = Variable(variable);
+    if (value.starts_with(
+            '/')) {  // others are to be ignored, says XDG, and mean little in a driver
+      return value + folder;
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -47,6 +66,9 @@ Environment Environment::Read() {
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");
   environment.stats = Variable("VESPER_STATS");
+  const std::string cache = Variable("VESPER_CACHE");
+  environment.cache = cache != "off";
+  environment.cache_folder = cache == "memory" ? std::string() : CacheFolder();
   const std::string compress = Variable("VESPER_COMPRESS");
   environment.compression = compress == "off"    ? 0
                             : compress == "lz4"  ? proto::kLz4

@@ -25,6 +25,10 @@ namespace vesper::client {
 ///                    log   the session's beginning and end on stderr, and what it chose
 ///   VESPER_COMPRESS  off, lz4, zstd or auto: what passes is compressed never, always with this, or
 ///                    (the default) if the link is slower than compressing
+///   VESPER_CACHE   what the host has answered is remembered: disk (the default: for later
+///   sessions,
+///                  too), memory (as long as the session lasts) or off
+///   VESPER_CACHE_DIR  where on disk; $XDG_CACHE_HOME/vesper or ~/.cache/vesper if not set
 ///   VESPER_STATS   1: what each session cost, on stderr when it ends; or a file (statistics.h)
 struct Environment {
   std::string server;
@@ -36,6 +40,8 @@ struct Environment {
   bool debug_sync = false;
   bool debug_log = false;
   std::string stats;
+  bool cache = true;
+  std::string cache_folder;  ///< empty: remembered in memory
 
   static Environment Read();
 };

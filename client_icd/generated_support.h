@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "client_icd/answers.h"
 #include "client_icd/object.h"
 #include "client_icd/session.h"
 
@@ -44,6 +45,16 @@ template <typename Owner>
 VkResult CallResult(Owner& owner, uint16_t number, void* args, const VkResult* result,
                     uint32_t errors) {
   if (owner.IsLost() || !owner.session().Call(number, args)) {
+    return LostResult(errors);
+  }
+  return *result;
+}
+
+/// CallResult for a question that never gets another answer.
+template <typename Owner>
+VkResult AskResult(Owner& owner, uint16_t number, void* args, const VkResult* result,
+                   uint32_t errors) {
+  if (owner.IsLost() || !Ask(owner, number, args, result)) {
     return LostResult(errors);
   }
   return *result;

@@ -5,8 +5,10 @@
 // which bytes of the program's memory a copy touches. Data travel inside the command; copies out of
 // an image are one call for all their regions.
 #include <algorithm>
+#include <optional>
 #include <vector>
 
+#include "client_icd/answers.h"
 #include "client_icd/bind_status.h"
 #include "client_icd/chain.h"
 #include "client_icd/device.h"
@@ -23,6 +25,8 @@ namespace {
 struct Image {
   VkFormat format = VK_FORMAT_UNDEFINED;
   uint32_t layers = 0;
+  VkImageTiling tiling = VK_IMAGE_TILING_OPTIMAL;
+  std::optional<proto::Hash128> creation;
   Allocator allocator;
 };
 
@@ -131,6 +135,17 @@ void CopyRows(const proto::RegionShape& shape, const std::byte* from, std::byte*
 
 }  // namespace
 
+std::optional<proto::Hash128> CreationOf(Device& device, VkImage handle) {
+  const Image* image = Find(device, handle);
+  return image == nullptr ? std::nullopt : image->creation;
+}
+
+std::optional<proto::Hash128> CreationOfLinear(Device& device, VkImage handle) {
+  const Image* image = Find(device, handle);
+  return image == nullptr || image->tiling != VK_IMAGE_TILING_LINEAR ? std::nullopt
+                                                                     : image->creation;
+}
+
 namespace entry {
 
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateImage(VkDevice device, const VkImageCreateInfo* pCreateInfo,
@@ -145,6 +160,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateImage(VkDevice device, const VkImageCreat
   }
   image->format = pCreateInfo->format;
   image->layers = pCreateInfo->arrayLayers;
+  image->tiling = pCreateInfo->tiling;
+  image->creation = HashOfCreation(owner, proto::record_index::VkImageCreateInfo, pCreateInfo);
   image->allocator = allocator;
   proto::Args_vkCreateImage args{device, pCreateInfo, nullptr, pImage};
   const VkResult result =

@@ -37,7 +37,10 @@ constexpr uint64_t kLeastMaxBufferSize = uint64_t{1} << 30;
 }  // namespace
 
 PhysicalDevice::PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSnapshot& snapshot)
-    : Dispatchable(snapshot.id), instance_(instance), snapshot_(snapshot) {
+    : Dispatchable(snapshot.id),
+      instance_(instance),
+      snapshot_(snapshot),
+      answer_scope_(proto::Hash128{snapshot.id, 0}) {
   const void* chain = snapshot.properties->pNext;
   max_buffer_size_ = std::max({
       kLeastMaxBufferSize,
@@ -204,9 +207,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetPhysicalDeviceImageFormatProperties2(
   }
   proto::Args_vkGetPhysicalDeviceImageFormatProperties2 args{physicalDevice, pImageFormatInfo,
                                                              pImageFormatProperties};
-  return CallResult(PhysicalDevice::From(physicalDevice),
-                    proto::command_number::vkGetPhysicalDeviceImageFormatProperties2, &args,
-                    &args.ret, kHostMemory | kDeviceMemory);
+  return AskResult(PhysicalDevice::From(physicalDevice),
+                   proto::command_number::vkGetPhysicalDeviceImageFormatProperties2, &args,
+                   &args.ret, kHostMemory | kDeviceMemory);
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceSparseImageFormatProperties(

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "client_icd/object.h"
 #include "client_icd/session.h"
+#include "proto/hash.h"
 #include "proto/snapshot.h"
 
 namespace vesper::client {
@@ -41,11 +43,14 @@ class PhysicalDevice : public Dispatchable {
   bool Offers(const char* extension) const;
   /// The largest buffer, in bytes, that the device surely makes unless memory is out.
   uint64_t max_buffer_size() const { return max_buffer_size_; }
+  /// What answers about it depend on, besides the set-up (answers.h).
+  const std::optional<proto::Hash128>& answer_scope() const { return answer_scope_; }
 
  private:
   Instance& instance_;
   const proto::PhysicalDeviceSnapshot& snapshot_;
   uint64_t max_buffer_size_;
+  const std::optional<proto::Hash128> answer_scope_;
 };
 
 }  // namespace vesper::client

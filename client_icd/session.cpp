@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "client_icd/answers.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/object.h"
 #include "client_icd/progress.h"
@@ -43,7 +44,8 @@ struct Session::PendingCall {
   PendingCall* next = nullptr;
   const proto::Record* record = nullptr;
   void* args = nullptr;
-  proto::Buffer reply;  // its bytes, if the caller has to write them to args
+  bool is_kept = false;  // the reply is left to the caller, who writes it to args
+  Reply reply;
   bool done = false;
   bool ok = false;
   std::condition_variable changed;
@@ -74,6 +76,9 @@ Session::~Session() {
     }
     if (told_) {
       told_->Run();
+    }
+    if (saved_) {
+      saved_->Run();
     }
     if (environment_.debug_log && may_stop_) {
       Say("downloads: " + shadows_->downloads()->Summary());
@@ -193,7 +198,7 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
   }
 }
 
-bool Session::Call(uint16_t number, void* args) {
+bool Session::Call(uint16_t number, void* args, Reply* reply) {
   if (IsLost() || !KnowsCommand(number)) {
     return false;
   }
@@ -201,6 +206,7 @@ bool Session::Call(uint16_t number, void* args) {
   PendingCall call;
   call.record = proto::CommandRecord(number);
   call.args = args;
+  call.is_kept = may_stop_ || reply != nullptr;
   if (!Append(number, args, &call)) {
     {
       const std::lock_guard calls_lock(calls_mutex_);
@@ -222,12 +228,15 @@ bool Session::Call(uint16_t number, void* args) {
   call.changed.wait(lock, [&call] { return call.done; });
   lock.unlock();
   statistics_->NoteCall(number, begin);
-  if (call.ok && may_stop_) {
-    proto::Reader reader(call.reply.Bytes());
+  if (call.ok && call.is_kept) {
+    proto::Reader reader(call.reply.body.Bytes());
     call.ok = proto::DecodeReply(*call.record, reader, args);
     if (!call.ok) {
       Lose("the server sent something malformed");
     }
+  }
+  if (reply != nullptr) {
+    *reply = std::move(call.reply);
   }
   return call.ok;
 }
@@ -395,9 +404,10 @@ bool Session::HandleReply(const proto::Command& command) {
   }
   // The caller sleeps until `done`, so its memory stays where it is.
   bool ok = call->record->number == command.number;
-  if (ok && may_stop_) {
-    call->reply.Put(command.body.data(), command.body.size());
-    ok = !call->reply.Failed();
+  if (ok && call->is_kept) {
+    call->reply.is_skipped = (command.flags & proto::kWasSkipped) != 0;
+    call->reply.body.Put(command.body.data(), command.body.size());
+    ok = !call->reply.body.Failed();
   } else if (ok) {
     proto::Reader reader(command.body);
     ok = proto::DecodeReply(*call->record, reader, call->args);

@@ -47,6 +47,7 @@
 
 namespace vesper::client {
 
+class Answers;
 class Shadows;
 struct QueueProgress;
 struct DeviceState;
@@ -78,8 +79,12 @@ class Session {
   /// Queues commands that were encoded before (a command buffer's stream).
   void PostEncoded(std::span<const std::byte> commands);
   /// Sends a command and waits for its reply, which is written into `args` and what it points to.
-  /// False if the session is lost; outputs are then untouched.
-  bool Call(uint16_t number, void* args);
+  /// False if the session is lost; outputs are then untouched. With `reply` it is kept, too.
+  struct Reply {
+    proto::Buffer body;
+    bool is_skipped = false;  ///< the command was not executed: it names what is not there
+  };
+  bool Call(uint16_t number, void* args, Reply* reply = nullptr);
   /// Writes what is queued.
   void Flush();
   /// True if the link is known to be fast (proto/compression.h).
@@ -111,6 +116,8 @@ class Session {
   }
   ObjectStore& store() { return store_; }
   Statistics& statistics() { return *statistics_; }
+  /// What the host has answered before; null if the host is to be asked each time.
+  Answers* answers() { return answers_.get(); }
 
   // Progress. Guarded by progress_mutex(); waiters sleep until it changes.
   std::mutex& progress_mutex() { return progress_mutex_; }
@@ -161,6 +168,8 @@ class Session {
   const Environment environment_;
   const std::shared_ptr<Statistics> statistics_ = std::make_shared<Statistics>();
   std::optional<AtExit> told_;  // the statistics, if somebody wants to know
+  std::shared_ptr<Answers> answers_;
+  std::optional<AtExit> saved_;  // the answers
   proto::Welcome welcome_;
   proto::KnownStructs known_structs_;
   proto::Arena snapshot_arena_;

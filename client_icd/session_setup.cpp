@@ -4,6 +4,7 @@
 // to what the host offers.
 #include <utility>
 
+#include "client_icd/answers.h"
 #include "client_icd/session.h"
 #include "client_icd/shadows.h"
 #include "proto/record.h"
@@ -79,6 +80,12 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
     session->told_.emplace([statistics = session->statistics_, where = environment.stats] {
       Tell(*statistics, where);
     });
+  }
+  if (environment.cache && !environment.debug_sync) {
+    session->answers_ = std::make_shared<Answers>(SetupIdentity(hello, session->welcome_),
+                                                  environment.cache_folder);
+    session->answers_->Load();
+    session->saved_.emplace([answers = session->answers_] { answers->Save(); });
   }
   session->OfferGuestExtensions();
   session->splitter_.SetMaxPayload(proto::kMaxFrameBytes);

@@ -24,6 +24,13 @@ class ClassRule:
 
 
 @dataclass
+class CachedRule:
+    commands: list[str]
+    creation: str | None
+    reason: str
+
+
+@dataclass
 class Conditional:
     when: str
     reason: str
@@ -36,6 +43,7 @@ class Policy:
     guest_extensions: list[str]
     excluded: dict[str, str]
     classes: list[ClassRule]
+    cached: list[CachedRule]
     custom_guest: set[str]
     custom_host: set[str]
     release: set[str]
@@ -69,7 +77,7 @@ class Policy:
             *(member.split(".")[0] for member in members), *self.custom_guest, *self.custom_host,
             *self.release, *self.observe, *self.copies, *self.draws, *self.memory_names,
             *self.required_structs, *self.dropped_types, *self.dropped_structs, *self.plain_unions, *self.untyped.values(),
-            *(command for rule in (*self.classes, *self.writes) for command in rule.commands),
+            *(command for rule in (*self.classes, *self.writes, *self.cached) for command in rule.commands),
         }  # fmt: skip
 
     def matching(self, commands: list[str]) -> list[ClassRule]:
@@ -91,6 +99,10 @@ class Policy:
         """What a recorded command may write: one of WRITES."""
         best = self._best(self.writes, command)
         return "everything" if best is None else best.kind
+
+    def cached_rule(self, command: str) -> CachedRule | None:
+        """The rule for a command whose answer is remembered."""
+        return next((rule for rule in self.cached if command in rule.commands), None)
 
     def _best(self, rules: list[ClassRule], command: str) -> ClassRule | None:
         """An exact name wins over a pattern, a longer one over a shorter."""
@@ -151,6 +163,10 @@ def load(path: Path) -> Policy:
         draws=set(_take(memory, "draws", "[memory]")),
         memory_names=set(_take(memory, "names", "[memory]")),
         writes=writes,
+        cached=[
+            CachedRule(entry["commands"], entry.get("creation"), entry["reason"])
+            for entry in _take(data, "cached", "the file")
+        ],
         conditional={
             member: Conditional(entry["when"], entry["reason"])
             for entry in _take(data, "conditional", "the file")

@@ -39,6 +39,8 @@ def check_effects(model: "Model") -> None:
         )  # fmt: skip
     _refuse_idle("custom.host", (command.name for command in model.commands
                                  if command.host_custom and not command.on_wire))  # fmt: skip
+    _refuse_idle("cached", (command.name for command in model.commands
+                            if policy.cached_rule(command.name) and command.kind != "call"))  # fmt: skip
     silent = sorted(
         command.name for command in model.commands
         if command.name in policy.draws and command.name not in policy.memory_names
@@ -108,7 +110,8 @@ class _Names:
                 for pattern in rule.commands:
                     if not fnmatch.filter(known, pattern):
                         self._expect(f"{table} '{rule.kind}'", "command", [pattern], known)
-        for table, names in (("custom.guest", self._policy.custom_guest),
+        cached = [command for rule in self._policy.cached for command in rule.commands]
+        for table, names in (("custom.guest", self._policy.custom_guest), ("cached", cached),
                              ("custom.host", self._policy.custom_host),
                              ("memory.release", self._policy.release),
                              ("memory.observe", self._policy.observe),

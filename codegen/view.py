@@ -8,6 +8,7 @@ from typing import Any
 
 from lengths import Length
 from model import Model, Op, Record, RemoteCommand
+from policy import CachedRule
 from registry import Field, RegistryError
 
 OWNERS = {
@@ -123,9 +124,8 @@ class View:
             "stype": record.stype,
             "hash": record.hash,
             "ops": [self._op(record, op, i) for i, op in enumerate(record.ops)],
-            # What is written into the program's structs leaves their padding alone. Commands'
-            # arguments are the driver's own.
-            "holes": [] if record.is_command or "." in record.name
+            # What is written into the program's structs leaves their padding alone.
+            "holes": [] if "." in record.name
             else self.model.layout.holes(record.placed, record.size),
             "extends": [self.index[e] for e in record.extends if e in self.index],
             "providers": [self._provider(p) for p in record.providers],
@@ -168,9 +168,12 @@ class View:
             p.name for p in params
             if p.pointers == 1 and not p.is_const and any(p.name in o.lengths for o in params)
         ]  # fmt: skip
+        cached = self.model.policy.cached_rule(command.name)
         generated = _is_generated(command)
         if generated and command.kind == "record" and returns != "void":
             raise RegistryError(f"{command.name}: a recorded command that returns something")
+        if cached is not None and cached.creation and returns != "void":
+            raise RegistryError(f"{command.name}: cached by creation, and returns something")
         result_offset = 0
         if returns == "VkResult" and command.on_wire:
             result_offset = command.record.placed[-1].offset
@@ -179,7 +182,11 @@ class View:
             "names": [f'"{n}"' for n in (command.name, *command.command.aliases)],
             "number": command.number,
             "kind": command.kind,
-            "reason": command.reason,
+            "reason": cached.reason if cached else command.reason,
+            "cached": cached is not None,
+            "creation": cached.creation if cached else None,
+            "ask": self._ask(cached),
+            "rooms": self._rooms(command),
             "level": command.level,
             "returns": returns,
             "parameters": ", ".join(p.declaration for p in params),
@@ -215,6 +222,23 @@ class View:
             **self._create(command),
             **self._destroy(command),
         }
+
+    def _ask(self, cached: CachedRule | None) -> str:
+        """How a call is made whose answer the caller takes, up to its arguments."""
+        if cached is None:
+            return "owner.session().Call("
+        return "AskAbout(owner, " if cached.creation else "Ask(owner, "
+
+    def _rooms(self, command: RemoteCommand) -> list[dict[str, str]]:
+        """Counts of output arrays, and when they are only asked for and may be garbage."""
+        arrays: dict[str, list[str]] = {}
+        params = command.command.params
+        for p in params:
+            if p.lengths and any(
+                o.name == p.lengths[0] and o.pointers == 1 and not o.is_const for o in params
+            ):
+                arrays.setdefault(p.lengths[0], []).append(f"{p.name} == nullptr")
+        return [{"count": count, "when": " && ".join(when)} for count, when in arrays.items()]
 
     def _reach(self, command: RemoteCommand) -> str:
         """What of mapped memory a command of a command buffer may touch, as a C++ expression."""

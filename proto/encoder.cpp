@@ -21,7 +21,7 @@ void Encoder::Image(const Record& record, const void* value, Part part) {
   if (buffer_.Failed()) {
     return;
   }
-  std::memcpy(buffer_.At(image), value, record.size);
+  CopyImage(record, value, image);
   Operations(record, static_cast<const std::byte*>(value), image, part);
 }
 
@@ -43,14 +43,14 @@ void Encoder::Operation(const Record& record, const Op& op, const std::byte* val
       for (uint32_t i = 0; i < op.count; ++i) {
         const uint64_t handle = LoadField<uint64_t>(value, op.offset + 8 * i);
         const bool send = part != Part::kReply && wanted && handle != 0;
-        Slot(slot + 8 * i, send ? id_of_(static_cast<HandleType>(op.type), handle) : 0);
+        Slot(slot + 8 * i, send ? IdOf(static_cast<HandleType>(op.type), handle) : 0);
       }
       return;
     case OpKind::kTypedHandle: {
       const uint64_t handle = LoadField<uint64_t>(value, op.offset);
       const int32_t object_type = static_cast<int32_t>(EvaluateLength(op.length, value));
       const HandleType type = HandleTypeOf(object_type);
-      Slot(slot, handle != 0 && type != HandleType::kNone ? id_of_(type, handle) : 0);
+      Slot(slot, handle != 0 && type != HandleType::kNone ? IdOf(type, handle) : 0);
       return;
     }
     case OpKind::kRecord: {
@@ -142,7 +142,7 @@ void Encoder::Array(const Op& op, const std::byte* value, size_t image, bool sha
       const bool as_is = (op.flags & kNewIds) != 0;
       for (uint64_t i = 0; i < count; ++i) {
         const uint64_t handle = LoadField<uint64_t>(elements, i * 8);
-        buffer_.PutValue<uint64_t>(as_is || handle == 0 ? handle : id_of_(type, handle));
+        buffer_.PutValue<uint64_t>(as_is || handle == 0 ? handle : IdOf(type, handle));
       }
       return;
     }
@@ -158,6 +158,9 @@ void Encoder::Array(const Op& op, const std::byte* value, size_t image, bool sha
         return;
       }
       std::memcpy(buffer_.At(images), elements, count * op.size);
+      for (uint64_t i = 0; clears_padding_ && i < count; ++i) {
+        ClearHoles(nested, images + i * op.size);
+      }
       for (uint64_t i = 0; i < count; ++i) {
         Operations(nested, elements + i * op.size, images + i * op.size, Part::kWhole);
       }
@@ -192,7 +195,7 @@ void Encoder::Chain(const Record& root, const void* first, size_t slot) {
     if (buffer_.Failed()) {
       return;
     }
-    std::memcpy(buffer_.At(image), element, record->size);
+    CopyImage(*record, element, image);
     for (const Op& op : record->ops) {
       if (op.kind != OpKind::kChain) {
         Operation(*record, op, static_cast<const std::byte*>(element), image, Part::kWhole);

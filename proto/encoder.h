@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "proto/buffer.h"
@@ -35,6 +36,11 @@ class Encoder {
           const void* elsewhere = nullptr)
       : buffer_(buffer), known_(known), id_of_(id_of), elsewhere_(elsewhere) {}
 
+  /// From now on padding is zero instead of what it is in memory: equal contents are equal bytes.
+  void ClearPadding() { clears_padding_ = true; }
+  /// How many handles that are not null were encoded.
+  uint32_t handles() const { return handles_; }
+
   /// A command's arguments: what the host needs (inputs whole, outputs as far as their shape).
   void Request(const Record& record, const void* args) { Image(record, args, Part::kRequest); }
   /// A command's results: return value and outputs.
@@ -54,11 +60,29 @@ class Encoder {
   void Shape(const Record& record, const void* value, bool in_chain = false);
   const Record* NextKnown(const Record& root, const void** element) const;
   void Slot(size_t offset, uint64_t value) { buffer_.Patch(offset, value); }
+  uint64_t IdOf(HandleType type, uint64_t handle) {
+    ++handles_;
+    return id_of_(type, handle);
+  }
+  /// Copies a record to where room was appended for it.
+  void CopyImage(const Record& record, const void* value, size_t image) {
+    std::memcpy(buffer_.At(image), value, record.size);
+    if (clears_padding_) {
+      ClearHoles(record, image);
+    }
+  }
+  void ClearHoles(const Record& record, size_t image) {
+    for (const Hole& hole : record.holes) {
+      std::memset(buffer_.At(image + hole.offset), 0, hole.size);
+    }
+  }
 
   Buffer& buffer_;
   const KnownStructs& known_;
   IdOfHandle id_of_;
   const void* elsewhere_;
+  bool clears_padding_ = false;
+  uint32_t handles_ = 0;
 };
 
 }  // namespace vesper::proto

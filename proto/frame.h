@@ -37,6 +37,8 @@ inline constexpr size_t kCommandHeaderBytes = 8;
 enum CommandFlags : uint16_t {
   kWantsReply = 1,
   kIsReply = 2,
+  kWasSkipped =
+      4,  // with kIsReply: to a command that named what is not there, and was not executed
 };
 
 struct Frame {

@@ -16,8 +16,9 @@ constexpr size_t kKeptBytes = 8u << 20;
 
 }  // namespace
 
-void Outbox::Reply(uint16_t number, uint64_t serial, const void* args) {
-  Write(number, proto::kIsReply, serial, args);
+void Outbox::Reply(uint16_t number, uint64_t serial, const void* args, bool was_skipped) {
+  const uint16_t skipped = was_skipped ? proto::kWasSkipped : 0;
+  Write(number, proto::kIsReply | skipped, serial, args);
 }
 
 void Outbox::Push(uint16_t number, const void* args) {

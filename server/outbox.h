@@ -30,7 +30,8 @@ class Outbox {
   /// Frames may be compressed from now on.
   void EnableCompression(uint32_t algorithms, bool always);
 
-  void Reply(uint16_t number, uint64_t serial, const void* args);
+  /// `was_skipped`: the command was not executed.
+  void Reply(uint16_t number, uint64_t serial, const void* args, bool was_skipped = false);
   void Push(uint16_t number, const void* args);
   /// Pushes what the device wrote to `memory`, from where the patch names it. With `others_follow`
   /// that may still be read until the next push or FinishPatches.

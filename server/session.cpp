@@ -213,7 +213,7 @@ bool Session::SkipUnavailable(const proto::Command& command, void* args) {
     if (host.result_offset != 0) {
       proto::StoreField(args, host.result_offset, VK_ERROR_OUT_OF_DEVICE_MEMORY);
     }
-    outbox_.Reply(command.number, command.serial, args);
+    outbox_.Reply(command.number, command.serial, args, /*was_skipped=*/true);
   }
   return true;
 }

@@ -23,7 +23,7 @@ import policy as policy_module  # noqa: E402
 import registry as registry_module  # noqa: E402
 from lock import Lock  # noqa: E402
 from model import Model  # noqa: E402
-from policy import ClassRule, Conditional, Policy  # noqa: E402
+from policy import CachedRule, ClassRule, Conditional, Policy  # noqa: E402
 from registry import RegistryError  # noqa: E402
 
 
@@ -71,6 +71,8 @@ UNKNOWN = {
         lambda p: p.excluded.update(VK_KHR_nothing="never"), "VK_KHR_nothing"),
     "class 'call'": (
         lambda p: p.classes.append(ClassRule("call", ["vkNothing*"], "never")), "vkNothing*"),
+    "cached": (
+        lambda p: p.cached.append(CachedRule(["vkNothing"], None, "never")), "vkNothing"),
     "custom.guest": (lambda p: p.custom_guest.add("vkNothing"), "vkNothing"),
     "custom.host": (lambda p: p.custom_host.add("vkNothing"), "vkNothing"),
     "memory.release": (lambda p: p.release.add("vkNothing"), "vkNothing"),
@@ -120,6 +122,7 @@ IDLE = {
     "inout": lambda p: p.inout.add("vkQueueSubmit.pSubmits"),
     "lengths": lambda p: p.lengths.update({"vkQueueSubmit.submitCount": "submitCount"}),
     "custom.host": lambda p: p.custom_host.add("vkMapMemory"),
+    "cached": lambda p: p.cached.append(CachedRule(["vkDestroyBuffer"], None, "never")),
 }  # fmt: skip
 
 

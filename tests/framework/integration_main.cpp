@@ -31,6 +31,8 @@ class TargetEnvironment : public ::testing::Environment {
         server_ = std::make_unique<TestServer>(target);
       }
       UseDriver(target, target.native ? "" : server_->endpoint());
+      // What guests remember stays among those of this program.
+      setenv("VESPER_CACHE_DIR", cache_.Path("cache").c_str(), 0);
       const char* tier = std::getenv("VESPER_MEMORY");
       if (!target.native && tier != nullptr && *tier != '\0') {
         ExpectTier(tier);
@@ -90,6 +92,7 @@ class TargetEnvironment : public ::testing::Environment {
     }
   }
 
+  TemporaryFolder cache_;
   std::unique_ptr<TestServer> server_;
   bool lacks_tier_ = false;
 };

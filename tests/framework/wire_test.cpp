@@ -68,14 +68,18 @@ void WireTest::Open() {
 }
 
 void WireTest::Sync() {
-  VkFormatProperties2 properties{VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2};
-  vk::vkGetPhysicalDeviceFormatProperties2(physical_device_, VK_FORMAT_R8_UNORM, &properties);
+  // With a chain it is asked each time.
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  VkPhysicalDeviceMemoryProperties2 properties{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget, {}};
+  vk::vkGetPhysicalDeviceMemoryProperties2(physical_device_, &properties);
 }
 
 std::vector<std::string> WireTest::Calls() {
   Sync();
   std::vector<std::string> names = mock_.Names();
-  std::erase(names, "vkGetPhysicalDeviceFormatProperties2");  // Sync's own
+  std::erase(names, "vkGetPhysicalDeviceMemoryProperties2");  // Sync's own
   mock_.Clear();
   return names;
 }

@@ -7,8 +7,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "client_icd/answer_file.h"
 #include "proto/compression.h"
 #include "proto/frame.h"
 #include "proto/memory_patch.h"
@@ -136,6 +139,12 @@ void WriteSetup(const std::filesystem::path& folder) {
   Write(folder, "refusal", std::string(1, '\x03'), payload(frame));
 }
 
+void WriteAnswers(const std::filesystem::path& folder) {
+  const auto reply = std::make_shared<const std::vector<std::byte>>(24);
+  Write(folder, "two", std::string(1, '\0'),
+        client::EncodeAnswers({1, 2}, {{{3, 4}, reply}, {{5, 6}, reply}}));
+}
+
 void WritePatches(const std::filesystem::path& folder) {
   Random random(7);
   for (int i = 0; i < 8; ++i) {
@@ -164,5 +173,6 @@ int main(int argc, char** argv) {
   vesper::tests::WriteCompressed(folder / "frame");
   vesper::tests::WriteSetup(folder / "setup");
   vesper::tests::WritePatches(folder / "memory_patch");
+  vesper::tests::WriteAnswers(folder / "answer_file");
   return 0;
 }

@@ -4,7 +4,7 @@
 //   guest_program create   creates an instance and says what came of it: exit status 0, or 3
 //   guest_program hold     opens a device, prints "ready" and sleeps until it is killed
 //   guest_program render   opens a device, prints "ready" and submits work until it is killed
-//   guest_program leave    opens a device and ends without closing it
+//   guest_program leave    opens a device, asks about a format and ends without closing it
 //   guest_program fork     the same, after a forked child has ended in the same way
 //   guest_program stuck    submits work that will never be done, prints "ready" and sleeps
 #include <sys/wait.h>
@@ -34,6 +34,8 @@ int Create() {
 int Leave(bool fork_first) {
   static auto* gpu = new Gpu;  // never deleted: that is what this is about
   gpu->Open();
+  VkFormatProperties format;
+  gpu->vk.GetPhysicalDeviceFormatProperties(gpu->physical_device, VK_FORMAT_R8_UNORM, &format);
   if (fork_first) {
     const pid_t child = fork();
     if (child == 0) {
