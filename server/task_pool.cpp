@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/task_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "transport/quiet_thread.h"
+
+namespace vesper::server {
+namespace {
+
+/// What a task takes besides the bytes that it speaks of.
+constexpr size_t kTaskBytes = 512;
+
+}  // namespace
+
+TaskPool::TaskPool(unsigned threads, size_t max_bytes) : max_bytes_(max_bytes) {
+  max_long_ = threads > 1 ? threads - 1 : 1;
+  for (unsigned i = 0; i < threads; ++i) {
+    threads_.push_back(transport::StartQuietThread([this] { Run(); }));
+  }
+}
+
+TaskPool::~TaskPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+}
+
+void TaskPool::Post(Task task) {
+  task.bytes += kTaskBytes;
+  auto node = std::make_shared<Node>();
+  node->place = next_place_++;
+  node->task = std::move(task);
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [&] {
+    return bytes_ == 0 ||
+           (node->task.bytes <= max_bytes_ && bytes_ <= max_bytes_ - node->task.bytes);
+  });
+  bytes_ += node->task.bytes;
+  unfinished_.fetch_add(1, std::memory_order_relaxed);
+  node->waits_for = 1;  // this function
+  if (node->task.after_replays) {
+    for (const auto& [place, replay] : replays_) {
+      PutBehind(node, replay);
+    }
+  }
+  for (const Need& need : node->task.needs) {
+    std::vector<User>& users = users_[need.key];
+    for (auto user = users.rbegin(); user != users.rend(); ++user) {
+      if (user->exclusive || need.exclusive) {
+        PutBehind(node, user->node);
+      }
+      if (user->exclusive) {
+        break;  // which came after those before it
+      }
+    }
+    users.push_back({node, need.exclusive});
+  }
+  if (node->task.kind == Kind::kReplay) {
+    replays_.emplace(node->place, node);
+  }
+  if (--node->waits_for == 0) {
+    Ready(std::move(node));
+  }
+}
+
+void TaskPool::PutBehind(const NodePtr& node, const NodePtr& before) {
+  if (before != node) {
+    before->behind.push_back(node);
+    ++node->waits_for;
+  }
+}
+
+void TaskPool::Ready(NodePtr node) {
+  auto& queue = node->task.kind == Kind::kLong ? ready_long_ : ready_;
+  const uint64_t place = node->place;
+  queue.emplace(place, std::move(node));
+  work_.notify_one();
+}
+
+TaskPool::NodePtr TaskPool::TakeReady() {
+  const bool may_be_long = !ready_long_.empty() && long_running_ < max_long_;
+  if (ready_.empty() && !may_be_long) {
+    return nullptr;
+  }
+  const bool is_long =
+      ready_.empty() || (may_be_long && ready_long_.begin()->first < ready_.begin()->first);
+  auto& queue = is_long ? ready_long_ : ready_;
+  NodePtr node = std::move(queue.begin()->second);
+  queue.erase(queue.begin());
+  long_running_ += is_long ? 1 : 0;
+  return node;
+}
+
+void TaskPool::Run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    NodePtr node;
+    work_.wait(lock, [&] { return stopping_ || (node = TakeReady()) != nullptr; });
+    if (node == nullptr) {
+      return;
+    }
+    lock.unlock();
+    const std::optional<Key> wanted = node->task.run();
+    lock.lock();
+    if (node->task.kind == Kind::kLong) {
+      --long_running_;
+      work_.notify_one();  // there may be another that was kept back
+    }
+    if (!wanted) {
+      Finish(node);
+    } else if (const NodePtr before = LastBefore(*wanted, false, node->place)) {
+      PutBehind(node, before);
+    } else {
+      Ready(node);  // it has come meanwhile
+    }
+    if (stopping_) {
+      return;
+    }
+  }
+}
+
+TaskPool::NodePtr TaskPool::LastBefore(Key key, bool exclusive, uint64_t place) const {
+  const auto found = users_.find(key);
+  if (found == users_.end()) {
+    return nullptr;
+  }
+  for (auto user = found->second.rbegin(); user != found->second.rend(); ++user) {
+    if ((user->exclusive || exclusive) && user->node->place < place) {
+      return user->node;
+    }
+  }
+  return nullptr;
+}
+
+void TaskPool::Finish(const NodePtr& node) {
+  for (const Need& need : node->task.needs) {
+    const auto found = users_.find(need.key);
+    if (found == users_.end()) {
+      continue;  // the key was named twice
+    }
+    std::erase_if(found->second, [&](const User& user) { return user.node == node; });
+    if (found->second.empty()) {
+      users_.erase(found);
+    }
+  }
+  replays_.erase(node->place);
+  bytes_ -= node->task.bytes;
+  for (NodePtr& next : node->behind) {
+    if (--next->waits_for == 0) {
+      Ready(std::move(next));
+    }
+  }
+  node->behind.clear();
+  unfinished_.fetch_sub(1, std::memory_order_release);
+  ended_.notify_all();
+}
+
+bool TaskPool::IsBlocked(Key key, bool exclusive) const {
+  return LastBefore(key, exclusive, UINT64_MAX) != nullptr;
+}
+
+bool TaskPool::WouldWait(std::span<const Need> needs, bool after_replays) {
+  if (IsIdle()) {
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  return (after_replays && !replays_.empty()) ||
+         std::any_of(needs.begin(), needs.end(),
+                     [&](const Need& need) { return IsBlocked(need.key, need.exclusive); });
+}
+
+void TaskPool::Wait(Key key, bool exclusive) {
+  if (IsIdle()) {
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [&] { return !IsBlocked(key, exclusive); });
+}
+
+void TaskPool::WaitForAll() {
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [&] { return unfinished_.load(std::memory_order_relaxed) == 0; });
+}
+
+}  // namespace vesper::server
