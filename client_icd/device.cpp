@@ -192,6 +192,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
     vkDestroyDevice(device->handle(), pAllocator);
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
+  session.Flush();  // the host lends memory as soon as it hears of queues
   *pDevice = device->handle();
   return VK_SUCCESS;
 }

@@ -62,6 +62,10 @@ class Device : public Dispatchable {
   void AddMapped(std::shared_ptr<Shadow> shadow);
   void RemoveMapped(const Shadow* shadow);
 
+  MemoryLease& lease() { return state_->lease; }
+  /// Allocations of memory that there are.
+  std::atomic<uint32_t>& allocations() { return allocations_; }
+
   // Private data (private_data.cpp): the program's, per slot and object.
   std::mutex& private_data_mutex() { return private_data_mutex_; }
   std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>>& private_data() {
@@ -78,6 +82,7 @@ class Device : public Dispatchable {
   std::vector<std::unique_ptr<Queue>> queues_;
   std::atomic<uint64_t> releases_{0};
   std::atomic<uint32_t> waiting_reach_{0};
+  std::atomic<uint32_t> allocations_{0};
   std::mutex mapped_mutex_;                      // taken before that of Shadows
   std::vector<std::shared_ptr<Shadow>> mapped_;  // coherent memory that is mapped
   std::mutex private_data_mutex_;

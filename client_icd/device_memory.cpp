@@ -37,6 +37,55 @@ void Collect(Device& device, DeviceMemory& memory, uint64_t offset, uint64_t siz
                                      std::min(size, memory.size - offset));
 }
 
+/// True if only what all devices can do is asked for, so that a lease is all that it takes.
+bool IsPlain(const VkMemoryAllocateInfo& info) {
+  for (auto* next = static_cast<const VkBaseInStructure*>(info.pNext); next != nullptr;
+       next = next->pNext) {
+    switch (next->sType) {
+      case VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO:
+      case VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_MEMORY_ALLOCATE_INFO_NV:
+      case VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT:
+        break;
+      case VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO: {
+        const auto& flags = *reinterpret_cast<const VkMemoryAllocateFlagsInfo*>(next);
+        if ((flags.flags &
+             ~static_cast<VkMemoryAllocateFlags>(VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT)) != 0) {
+          return false;
+        }
+        break;
+      }
+      default:
+        return false;
+    }
+  }
+  return true;
+}
+
+/// Takes the memory from what the host has lent, if it may be posted: the heap. Else the host has
+/// it all back.
+std::optional<uint32_t> TakeLease(Device& device, const VkMemoryAllocateInfo& info) {
+  const PhysicalDevice& physical = device.physical_device();
+  const VkPhysicalDeviceMemoryProperties& memory = physical.snapshot().memory->memoryProperties;
+  // The worker has some allocations of its own.
+  const uint32_t max_count =
+      physical.snapshot().properties->properties.limits.maxMemoryAllocationCount / 2;
+  if (!device.session().Posts(proto::command_number::vkAllocateMemory) ||
+      info.memoryTypeIndex >= memory.memoryTypeCount) {
+    return std::nullopt;
+  }
+  const VkMemoryType& type = memory.memoryTypes[info.memoryTypeIndex];
+  if (IsPlain(info) && (type.propertyFlags & VK_MEMORY_PROPERTY_PROTECTED_BIT) == 0 &&
+      info.allocationSize <= physical.max_allocation_size() &&
+      device.allocations().load() < max_count &&
+      device.lease().Take(type.heapIndex, info.allocationSize)) {
+    return type.heapIndex;
+  }
+  device.lease().Return(type.heapIndex);
+  const proto::Args_vesperReturnLease args{device.handle(), type.heapIndex};
+  device.session().Post(proto::command_number::vesperReturnLease, &args);
+  return std::nullopt;
+}
+
 /// Makes the shadow; false if there is no memory for it.
 bool HasShadow(Device& device, VkDeviceMemory handle, DeviceMemory& memory) {
   const std::lock_guard lock(memory.mutex);
@@ -203,15 +252,21 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
     memory->is_host_visible = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
     memory->is_coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0;
   }
+  memory->leased_from = TakeLease(owner, *pAllocateInfo);
   proto::Args_vkAllocateMemory args{device, pAllocateInfo, nullptr, pMemory};
+  const Send send = memory->leased_from.has_value() ? Send::kPost : Send::kCall;
   const VkResult result =
-      CreateObjects(owner, Send::kCall, proto::command_number::vkAllocateMemory, &args, &args.ret,
+      CreateObjects(owner, send, proto::command_number::vkAllocateMemory, &args, &args.ret,
                     proto::HandleType::kDeviceMemory, reinterpret_cast<uint64_t*>(pMemory), 1,
                     kHostMemory | kDeviceMemory);
   if (result != VK_SUCCESS) {
+    if (memory->leased_from.has_value()) {
+      owner.lease().Give(*memory->leased_from, memory->size);  // it was not sent
+    }
     allocator.Delete(memory);
     return result;
   }
+  ++owner.allocations();
   owner.session().store().SetState(ToId(*pMemory), memory);
   if (const VkImportMemoryHostPointerInfoEXT* import = FindImport(*pAllocateInfo)) {
     const VkResult imported = Import(owner, *pMemory, *memory, *import);
@@ -234,6 +289,10 @@ VKAPI_ATTR void VKAPI_CALL vkFreeMemory(VkDevice device, VkDeviceMemory memory,
   owner.session().Post(proto::command_number::vkFreeMemory, &args);
   owner.session().store().Free(ToId(memory));
   if (object != nullptr) {
+    --owner.allocations();
+    if (object->leased_from.has_value()) {
+      owner.lease().Give(*object->leased_from, object->size);
+    }
     if (object->shadow != nullptr) {
       owner.RemoveMapped(object->shadow.get());
       owner.session().shadows().Remove(ToId(memory));

@@ -31,8 +31,8 @@ uint64_t Property(const void* chain, VkStructureType type, VkDeviceSize T::* mem
   return found == nullptr ? 0 : found->*member;
 }
 
-/// Every device makes buffers of this size (Vulkan 1.4, "Required Limits").
-constexpr uint64_t kLeastMaxBufferSize = uint64_t{1} << 30;
+/// Every device makes buffers and allocations of this size (Vulkan 1.4, "Required Limits").
+constexpr uint64_t kLeastMaxSize = uint64_t{1} << 30;
 
 }  // namespace
 
@@ -43,11 +43,18 @@ PhysicalDevice::PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSn
       answer_scope_(proto::Hash128{snapshot.id, 0}) {
   const void* chain = snapshot.properties->pNext;
   max_buffer_size_ = std::max({
-      kLeastMaxBufferSize,
+      kLeastMaxSize,
       Property(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
                &VkPhysicalDeviceMaintenance4Properties::maxBufferSize),
       Property(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES,
                &VkPhysicalDeviceVulkan13Properties::maxBufferSize),
+  });
+  max_allocation_size_ = std::max({
+      kLeastMaxSize,
+      Property(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES,
+               &VkPhysicalDeviceMaintenance3Properties::maxMemoryAllocationSize),
+      Property(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES,
+               &VkPhysicalDeviceVulkan11Properties::maxMemoryAllocationSize),
   });
 }
 

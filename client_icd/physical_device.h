@@ -45,12 +45,15 @@ class PhysicalDevice : public Dispatchable {
   uint64_t max_buffer_size() const { return max_buffer_size_; }
   /// What answers about it depend on, besides the set-up (answers.h).
   const std::optional<proto::Hash128>& answer_scope() const { return answer_scope_; }
+  /// The same of an allocation of memory.
+  uint64_t max_allocation_size() const { return max_allocation_size_; }
 
  private:
   Instance& instance_;
   const proto::PhysicalDeviceSnapshot& snapshot_;
   uint64_t max_buffer_size_;
   const std::optional<proto::Hash128> answer_scope_;
+  uint64_t max_allocation_size_;
 };
 
 }  // namespace vesper::client

@@ -38,6 +38,8 @@ PostKind PostKindOf(uint16_t number) {
       return kPostPipelines;
     case command::vkAllocateDescriptorSets:
       return kPostDescriptors;
+    case command::vkAllocateMemory:
+      return kPostMemory;
     default:
       return kPostAlways;
   }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 
+#include "client_icd/memory_lease.h"
 #include "proto/object_id.h"
 
 namespace vesper::client {
@@ -35,6 +36,7 @@ struct DeviceState {
   /// What posted commands have failed with and no call has reported yet: a set of ErrorMask bits,
   /// so that nothing is dropped however many commands fail.
   std::atomic<uint32_t> pending_errors{0};
+  MemoryLease lease;
 };
 
 }  // namespace vesper::client

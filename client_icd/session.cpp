@@ -428,6 +428,7 @@ bool Session::HandlePush(const proto::Command& command) {
     case number::vesperFetchedMemory:
     case number::vesperPoisoned:
     case number::vesperDeviceLost:
+    case number::vesperLeaseMemory:
     case number::vesperGoodbye:
       break;
     default:
@@ -472,6 +473,15 @@ bool Session::HandlePush(const proto::Command& command) {
       const std::lock_guard lock(progress_mutex_);
       NotifyProgress();
       return true;
+    }
+    case number::vesperLeaseMemory: {
+      const auto& lease = *static_cast<const proto::Args_vesperLeaseMemory*>(raw);
+      const std::lock_guard lock(objects_mutex_);
+      if (const auto found = devices_.find(lease.device);
+          found != devices_.end() && lease.heap < VK_MAX_MEMORY_HEAPS) {
+        found->second->lease.Grant(lease.heap, lease.round, lease.size);
+      }
+      return lease.heap < VK_MAX_MEMORY_HEAPS;
     }
     default:
       return false;  // goodbye: the session ends

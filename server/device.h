@@ -13,6 +13,7 @@
 #include "server/gpu_reader.h"
 #include "server/host_tables_gen.h"
 #include "server/host_vulkan.h"
+#include "server/memory_leases.h"
 #include "server/outbox.h"
 #include "server/recorded_writes.h"
 #include "server/resources.h"
@@ -72,6 +73,7 @@ class HostDevice {
   VkResult Map(HostMemory& memory);
 
   // Only the session's thread uses these.
+  MemoryLeases& leases() { return leases_; }
   HostResources& resources() { return resources_; }
   HostDescriptors& descriptors() { return descriptors_; }
   RecordedWrites& recorded_writes() { return recorded_writes_; }
@@ -109,6 +111,7 @@ class HostDevice {
   std::atomic<bool> lost_{false};
   const bool compares_all_memory_;
   uint64_t submissions_ = 0;
+  MemoryLeases leases_;
   HostResources resources_{table_, handle_};
   HostDescriptors descriptors_{resources_};
   RecordedWrites recorded_writes_{resources_, descriptors_};

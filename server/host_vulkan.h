@@ -52,6 +52,8 @@ class HostInstance {
   /// The device with this native handle, or null.
   const PhysicalDevice* Find(VkPhysicalDevice handle) const;
 
+  /// Bytes of a heap that the driver thinks can be allocated; half of the heap if it doesn't tell.
+  uint64_t AvailableMemory(const PhysicalDevice& device, uint32_t heap) const;
   /// Queries everything immutable. The result lives as long as `arena`. (physical_device.cpp)
   proto::Snapshot TakeSnapshot(const proto::KnownStructs& known, proto::Arena& arena) const;
 

@@ -178,4 +178,20 @@ proto::Snapshot HostInstance::TakeSnapshot(const proto::KnownStructs& known,
   return snapshot;
 }
 
+uint64_t HostInstance::AvailableMemory(const PhysicalDevice& device, uint32_t heap) const {
+  const int index = proto::ExtensionIndex(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  if (index >= 0 && device.extensions[static_cast<size_t>(index)] &&
+      table_.vkGetPhysicalDeviceMemoryProperties2 != nullptr) {
+    VkPhysicalDeviceMemoryProperties2 properties{
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget, {}};
+    table_.vkGetPhysicalDeviceMemoryProperties2(device.handle, &properties);
+  }
+  if (budget.heapBudget[heap] == 0) {
+    return device.memory.memoryHeaps[heap].size / 2;
+  }
+  return budget.heapBudget[heap] - std::min(budget.heapBudget[heap], budget.heapUsage[heap]);
+}
+
 }  // namespace vesper::server

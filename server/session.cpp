@@ -159,6 +159,8 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
       objects_.SetBroken(recorded_into, true);
     } else if (command.number == number::vkUpdateDescriptorSets) {
       BreakTargets(*static_cast<const proto::Args_vkUpdateDescriptorSets*>(args));
+    } else {
+      BreakUnbound(command.number, args);
     }
     return SkipUnavailable(command, args);
   }
@@ -182,6 +184,9 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
     device.host_writes() = {};
   }
   const bool posted = (command.flags & proto::kWantsReply) == 0;
+  if (command.number == number::vkAllocateMemory && result == VK_SUCCESS) {
+    NoteAllocation(*objects_.device(), *static_cast<proto::Args_vkAllocateMemory*>(args), posted);
+  }
   if (!Register(*record, args, result, posted)) {
     *error = std::string("expected new object ids in ") + record->name + ", got malformed ones";
     return false;
@@ -213,6 +218,7 @@ bool Session::SkipUnavailable(const proto::Command& command, void* args) {
     if (host.result_offset != 0) {
       proto::StoreField(args, host.result_offset, VK_ERROR_OUT_OF_DEVICE_MEMORY);
     }
+    MakeUpRequirements(command.number, args);
     outbox_.Reply(command.number, command.serial, args, /*was_skipped=*/true);
   }
   return true;
@@ -416,6 +422,14 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
       case number::vesperFetchMemory:
         FetchMemory(device, *static_cast<proto::Args_vesperFetchMemory*>(args));
         return true;
+      case number::vesperReturnLease: {
+        const auto& a = *static_cast<proto::Args_vesperReturnLease*>(args);
+        if (a.heap >= device.physical().memory.memoryHeapCount) {
+          return false;
+        }
+        device.leases().Return(a.heap);
+        return true;
+      }
       case number::vesperGetQueue:
         return GetQueue(device, *static_cast<proto::Args_vesperGetQueue*>(args));
       case number::vesperCopyMemoryToImage:

@@ -69,6 +69,9 @@ class Session {
   /// True if memory of this type is to be read by the GPU.
   bool IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const;
   bool AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args);
+  /// `is_leased`: it was posted. Called for what the driver has made.
+  void NoteAllocation(HostDevice& device, const proto::Args_vkAllocateMemory& args, bool is_leased);
+  void RenewLease(HostDevice& device, uint32_t heap);
   void FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args);
   bool GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args);
   /// Asks and answers on a thread of its own, if this driver would hold up the stream; else false.
@@ -101,8 +104,12 @@ class Session {
   /// What is bound other than by vkBind*Memory can be written for good.
   void NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos, uint32_t count);
   void NoteBinds(HostDevice& device, const proto::Args_vkBindAccelerationStructureMemoryNV& args);
-  /// Breaks the resources of a posted bind that failed.
+  /// Breaks the resources of a bind that failed or is skipped.
   void BreakUnbound(uint16_t command, const void* args);
+  /// Requirements of a resource that is not there. There is no error that the guest could return,
+  /// and a program that finds no memory type to take gives up in ways of its own: so any type will
+  /// do, and the failure is told by the call that allocates.
+  void MakeUpRequirements(uint16_t command, void* args);
   /// Breaks the sets whose update is skipped: what they lead to is not known.
   void BreakTargets(const proto::Args_vkUpdateDescriptorSets& args);
   /// Sets and command buffers die with their pool, or when it is reset.

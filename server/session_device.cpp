@@ -124,6 +124,10 @@ bool Session::GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& arg
     device.ReportLost(VK_ERROR_INITIALIZATION_FAILED);
     return true;
   }
+  // The guest knows the device by now.
+  for (uint32_t heap = 0; heap < device.physical().memory.memoryHeapCount; ++heap) {
+    RenewLease(device, heap);
+  }
   return objects_.Add(args.queue, reinterpret_cast<uint64_t>(queue->handle()), &device);
 }
 

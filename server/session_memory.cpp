@@ -147,6 +147,31 @@ void Session::FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& arg
     device.memories().Remove(args.memory);
   }
   device.table().vkFreeMemory(args.device, args.memory, nullptr);
+  if (const uint32_t heap = device.leases().Free(args.memory); heap < VK_MAX_MEMORY_HEAPS) {
+    RenewLease(device, heap);
+  }
+}
+
+void Session::NoteAllocation(HostDevice& device, const proto::Args_vkAllocateMemory& args,
+                             bool is_leased) {
+  const VkMemoryAllocateInfo& info = *args.pAllocateInfo;
+  const uint32_t heap = device.physical().memory.memoryTypes[info.memoryTypeIndex].heapIndex;
+  device.leases().Allocate(*args.pMemory, heap, info.allocationSize, is_leased);
+  RenewLease(device, heap);
+}
+
+void Session::RenewLease(HostDevice& device, uint32_t heap) {
+  MemoryLeases& leases = device.leases();
+  if (!leases.IsLow(heap)) {
+    return;
+  }
+  const uint64_t size = device.physical().memory.memoryHeaps[heap].size;
+  uint64_t available = size - std::min(size, leases.Used(heap));
+  available = std::min(available, instance_->AvailableMemory(device.physical(), heap));
+  if (const uint64_t more = leases.Renew(heap, available); more != 0) {
+    const proto::Args_vesperLeaseMemory args{device.id(), heap, leases.Round(heap), more};
+    outbox_.Push(proto::command_number::vesperLeaseMemory, &args);
+  }
 }
 
 HostMemory* Session::FindMemory(HostDevice& device, proto::ObjectId id) {
@@ -215,6 +240,22 @@ void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos,
     note_all(infos[i].pBufferBinds, infos[i].bufferBindCount);
     note_all(infos[i].pImageOpaqueBinds, infos[i].imageOpaqueBindCount);
     note_all(infos[i].pImageBinds, infos[i].imageBindCount);
+  }
+}
+
+void Session::MakeUpRequirements(uint16_t command, void* args) {
+  namespace number = proto::command_number;
+  constexpr VkDeviceSize kSize = 65536;
+  VkMemoryRequirements2* requirements =
+      command == number::vkGetBufferMemoryRequirements2
+          ? static_cast<proto::Args_vkGetBufferMemoryRequirements2*>(args)->pMemoryRequirements
+      : command == number::vkGetImageMemoryRequirements2
+          ? static_cast<proto::Args_vkGetImageMemoryRequirements2*>(args)->pMemoryRequirements
+          : nullptr;
+  if (requirements != nullptr && objects_.device() != nullptr) {
+    const uint32_t types = objects_.device()->physical().memory.memoryTypeCount;
+    requirements->memoryRequirements = {kSize, kSize,
+                                        static_cast<uint32_t>((uint64_t{1} << types) - 1)};
   }
 }
 

@@ -272,9 +272,17 @@ uint64_t MockVulkan::MakeHandle() {
   return next_handle_;
 }
 
+std::pair<size_t, size_t> MockVulkan::Budget() {
+  const std::lock_guard lock(mutex_);
+  return {budget_, memory_live_};
+}
+
 void MockVulkan::DestroyHandle(uint64_t handle) {
   live_.erase(handle);
-  memories_.erase(handle);
+  if (const auto found = memories_.find(handle); found != memories_.end()) {
+    memory_live_ -= found->second->size;
+    memories_.erase(found);
+  }
   timelines_.erase(handle);
   buffer_sizes_.erase(handle);
   bound_.erase(reinterpret_cast<VkBuffer>(handle));
@@ -359,13 +367,15 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
     case number::vkAllocateMemory: {
       auto& a = *static_cast<proto::Args_vkAllocateMemory*>(args);
       const VkDeviceSize size = a.pAllocateInfo->allocationSize;
-      if (size == 0 || size > memory_limit_ - memory_used_) {
+      if (size == 0 || size > memory_limit_ - memory_used_ ||
+          (budget_ != 0 && size > budget_ - memory_live_)) {
         DestroyHandle(reinterpret_cast<uint64_t>(*a.pMemory));
         *a.pMemory = VK_NULL_HANDLE;
         a.ret = VK_ERROR_OUT_OF_DEVICE_MEMORY;
         break;
       }
       memory_used_ += size;
+      memory_live_ += size;
       auto allocation = Allocate(size, a.pAllocateInfo->memoryTypeIndex);
       // What a driver gives is not zeroed.
       std::memset(allocation->bytes.get(), 0xcd, size);

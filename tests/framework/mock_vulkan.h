@@ -103,6 +103,12 @@ class MockVulkan {
   // Allocations fail beyond this many bytes in all.
   void SetMemoryLimit(size_t bytes) { memory_limit_ = bytes; }
 
+  // Memory that there can be at once, in all heaps together; the driver tells of it as the budget
+  // of each. 0: it does not tell, and the limit above is all.
+  void SetBudget(size_t bytes) { budget_ = bytes; }
+  // With the budget, what is used of it.
+  std::pair<size_t, size_t> Budget();
+
   // Without extensions a session begins sooner, for fuzzing.
   void SetExtensions(bool offered) { offers_extensions_ = offered; }
   bool offers_extensions() const { return offers_extensions_; }
@@ -172,6 +178,8 @@ class MockVulkan {
   std::vector<std::shared_ptr<Allocation>> allocations_;  // by order; kept for the tests to see
   size_t memory_limit_ = 512u << 20;
   size_t memory_used_ = 0;
+  size_t budget_ = 0;
+  size_t memory_live_ = 0;
   std::map<uint64_t, uint64_t> timelines_;
 };
 

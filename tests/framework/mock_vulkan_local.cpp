@@ -114,6 +114,17 @@ vkGetPhysicalDeviceMemoryProperties(VkPhysicalDevice, VkPhysicalDeviceMemoryProp
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceMemoryProperties2(
     VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties2* out) {
   MockVulkan::Current().Note("vkGetPhysicalDeviceMemoryProperties2");
+  auto* next = static_cast<VkBaseOutStructure*>(out->pNext);
+  while (next != nullptr &&
+         next->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT) {
+    next = next->pNext;
+  }
+  if (next != nullptr) {
+    auto& properties = *reinterpret_cast<VkPhysicalDeviceMemoryBudgetPropertiesEXT*>(next);
+    const auto [budget, used] = MockVulkan::Current().Budget();
+    std::fill_n(properties.heapBudget, 2, budget);
+    std::fill_n(properties.heapUsage, 2, used);
+  }
   vkGetPhysicalDeviceMemoryProperties(device, &out->memoryProperties);
 }
 

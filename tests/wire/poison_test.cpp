@@ -325,6 +325,28 @@ TEST_F(Poison, AnImageThatCouldNotBeBoundIsOnlyDestroyed) {
   vk::vkFreeMemory(device_, memory, nullptr);
 }
 
+TEST_F(Poison, AResourceThatIsNotThereTakesAnyMemory) {
+  mock_.FailNext(number::vkCreateBuffer, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);
+  VkMemoryRequirements requirements{};
+  vk::vkGetBufferMemoryRequirements(device_, buffer, &requirements);
+  EXPECT_NE(requirements.size, 0u);
+  EXPECT_EQ(requirements.memoryTypeBits, 15u) << "a program that finds no type gives up";
+  const VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr,
+                                  requirements.size, kMockCoherent};
+  VkDeviceMemory memory = VK_NULL_HANDLE;
+  EXPECT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory), VK_ERROR_OUT_OF_DEVICE_MEMORY)
+      << "it hears of the failure where it acts on it";
+  EXPECT_EQ(memory, VK_NULL_HANDLE);
+  mock_.FailNext(number::vkCreateImage, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  uint64_t image = 0;
+  ASSERT_EQ(kinds_.at(number::vkCreateImage).create(&image), VK_SUCCESS);
+  vk::vkGetImageMemoryRequirements(device_, reinterpret_cast<VkImage>(image), &requirements);
+  EXPECT_EQ(requirements.memoryTypeBits, 15u);
+  vk::vkDestroyBuffer(device_, buffer, nullptr);
+  kinds_.at(number::vkCreateImage).destroy(image);
+}
+
 TEST_F(Poison, ABindThatAsksForItsStatusIsCalled) {
   const VkDeviceMemory memory = Allocate(4096, kMockCoherent);
   const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT);

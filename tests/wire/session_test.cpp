@@ -185,11 +185,13 @@ TEST_F(WireTest, ACallThatNeedsAPoisonedObjectFails) {
       VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
   // Either of the two may report the pool's failure; the set cannot be had in any case.
   (void)vk::vkCreateDescriptorSetLayout(device_, &layout_info, nullptr, &layout);
+  // More than the pool is for: the driver is asked.
+  const VkDescriptorSetLayout layouts[] = {layout, layout, layout, layout, layout};
   const VkDescriptorSetAllocateInfo sets{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr,
-                                         pool, 1, &layout};
-  VkDescriptorSet set = VK_NULL_HANDLE;
-  EXPECT_LT(vk::vkAllocateDescriptorSets(device_, &sets, &set), 0);
-  EXPECT_EQ(set, VK_NULL_HANDLE);
+                                         pool, 5, layouts};
+  VkDescriptorSet made[5] = {};
+  EXPECT_LT(vk::vkAllocateDescriptorSets(device_, &sets, made), 0);
+  EXPECT_EQ(made[0], VK_NULL_HANDLE);
   EXPECT_EQ(mock_.Count("vkAllocateDescriptorSets"), 0u);
   vk::vkDestroyDescriptorPool(device_, pool, nullptr);
   vk::vkDestroyDescriptorSetLayout(device_, layout, nullptr);

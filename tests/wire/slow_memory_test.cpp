@@ -171,6 +171,7 @@ TEST_F(SlowMemory, DedicationsThatAreNotNeededAreDropped) {
                                     kMockSlow};
     VkDeviceMemory memory = VK_NULL_HANDLE;
     ASSERT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory), VK_SUCCESS);
+    Sync();
     const auto& seen = Arguments<proto::Args_vkAllocateMemory>("vkAllocateMemory");
     const auto* first = static_cast<const VkBaseInStructure*>(seen.pAllocateInfo->pNext);
     ASSERT_NE(first, nullptr);
