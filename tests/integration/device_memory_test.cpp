@@ -90,6 +90,41 @@ TEST_F(DeviceMemoryTest, UnmapAndRemapKeepsContents) {
   }
 }
 
+TEST_F(DeviceMemoryTest, UntilThereIsNoMore) {
+  // Blocks of a sixteenth of the heap, never touched. A driver that looks at what there is refuses
+  // some of them; what is freed can be had again.
+  const uint32_t type = FindMemoryType(~0u, kCoherent);
+  const VkDeviceSize heap =
+      gpu().memory_properties.memoryHeaps[gpu().memory_properties.memoryTypes[type].heapIndex].size;
+  VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+  info.allocationSize = heap / 16;
+  info.memoryTypeIndex = type;
+  for (int round = 0; round < 2; ++round) {
+    SCOPED_TRACE(round);
+    std::vector<VkDeviceMemory> blocks;
+    VkResult result = VK_SUCCESS;
+    while (blocks.size() < 40 && result == VK_SUCCESS) {
+      VkDeviceMemory memory = VK_NULL_HANDLE;
+      result = vk.AllocateMemory(device, &info, nullptr, &memory);
+      EXPECT_EQ(result == VK_SUCCESS, memory != VK_NULL_HANDLE);
+      if (result == VK_SUCCESS) {
+        blocks.push_back(memory);
+      }
+    }
+    EXPECT_GT(blocks.size(), 2u);
+    EXPECT_TRUE(result == VK_SUCCESS || result == VK_ERROR_OUT_OF_DEVICE_MEMORY ||
+                result == VK_ERROR_OUT_OF_HOST_MEMORY)
+        << ResultName(result);
+    for (const VkDeviceMemory memory : blocks) {
+      vk.FreeMemory(device, memory, nullptr);
+    }
+    EXPECT_EQ(VK_SUCCESS, vk.QueueSubmit(gpu().queue, 0, nullptr, VK_NULL_HANDLE));
+    EXPECT_EQ(VK_SUCCESS, vk.DeviceWaitIdle(device));
+  }
+  const Owned<VkDeviceMemory> memory = AllocateHost(4096);
+  std::memset(Map(memory), 1, 4096);
+}
+
 TEST_F(DeviceMemoryTest, MapMemory2AndUnmapMemory2) {
   constexpr VkDeviceSize kSize = 8192;
   const Owned<VkDeviceMemory> memory = AllocateHost(kSize);
