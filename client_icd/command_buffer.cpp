@@ -129,20 +129,29 @@ vkAllocateCommandBuffers(VkDevice device, const VkCommandBufferAllocateInfo* pAl
     }
     pCommandBuffers[made] = reinterpret_cast<VkCommandBuffer>(buffer);
   }
+  // The wire carries the ids where the program gets pointers.
+  proto::Args_vkAllocateCommandBuffers args{device, pAllocateInfo,
+                                            reinterpret_cast<VkCommandBuffer*>(ids.data())};
+  VkResult result = VK_SUCCESS;
   if (made < count) {
+    result = VK_ERROR_OUT_OF_HOST_MEMORY;
+  } else if (session.Posts(proto::command_number::vkAllocateCommandBuffers)) {
+    session.Post(proto::command_number::vkAllocateCommandBuffers, &args);
+  } else {
+    result = session.Call(proto::command_number::vkAllocateCommandBuffers, &args)
+                 ? args.ret
+                 : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  }
+  if (result != VK_SUCCESS) {
     for (uint32_t i = 0; i < made; ++i) {
       DeleteBuffer(*pool, &CommandBuffer::From(pCommandBuffers[i]));
       pCommandBuffers[i] = VK_NULL_HANDLE;
     }
-    return VK_ERROR_OUT_OF_HOST_MEMORY;
+    return result;
   }
   for (uint32_t i = 0; i < count; ++i) {
     pool->buffers.push_back(&CommandBuffer::From(pCommandBuffers[i]));
   }
-  // The wire carries the ids where the program gets pointers.
-  const proto::Args_vkAllocateCommandBuffers args{device, pAllocateInfo,
-                                                  reinterpret_cast<VkCommandBuffer*>(ids.data())};
-  session.Post(proto::command_number::vkAllocateCommandBuffers, &args);
   return VK_SUCCESS;
 }
 
