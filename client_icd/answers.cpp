@@ -199,8 +199,9 @@ void Answers::Remember(const proto::Hash128& key, std::span<const std::byte> rep
     auto kept = std::make_shared<const std::vector<std::byte>>(reply.begin(), reply.end());
     const std::lock_guard lock(mutex_);
     if (bytes_ + reply.size() <= kMaxBytes) {
-      bytes_ += reply.size();
-      known_.insert_or_assign(key, Known{std::move(kept), true});
+      Known& known = known_[key];
+      bytes_ += reply.size() - (known.reply == nullptr ? 0 : known.reply->size());
+      known = {std::move(kept), true};
       has_news_ = true;
     }
   } catch (const std::bad_alloc&) {

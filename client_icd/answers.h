@@ -66,6 +66,10 @@ class Answers {
   bool Ask(Session& session, const proto::Hash128& scope, uint16_t number, void* args,
            const VkResult* result, const proto::Hash128* creation);
 
+  /// What was remembered under `key`, or null. For facts that follow from several answers.
+  AnswerBytes Find(const proto::Hash128& key);
+  void Remember(const proto::Hash128& key, std::span<const std::byte> reply);
+
  private:
   struct Hasher {
     size_t operator()(const proto::Hash128& key) const { return key.low; }
@@ -75,9 +79,7 @@ class Answers {
     bool is_used = false;  // in this session
   };
 
-  AnswerBytes Find(const proto::Hash128& key);
   void Forget(const proto::Hash128& key);
-  void Remember(const proto::Hash128& key, std::span<const std::byte> reply);
 
   const proto::Hash128 identity_;
   const std::string folder_;
@@ -89,7 +91,6 @@ class Answers {
 
 /// What an object was created with, for AskAbout; nothing if that does not tell everything. With
 /// the device's answer_scope.
-std::optional<proto::Hash128> CreationOf(Device& device, VkBuffer buffer);
 std::optional<proto::Hash128> CreationOf(Device& device, VkImage image);
 /// The same, and nothing for images whose layout is the driver's own affair: two of them that were
 /// created with the same need not have the same.

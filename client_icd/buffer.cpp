@@ -5,10 +5,9 @@
 // to, and whether the device may write there. Creating and binding are posted, but where the driver
 // may refuse for other reasons than that memory is out.
 #include <algorithm>
-#include <optional>
 
-#include "client_icd/answers.h"
 #include "client_icd/bind_status.h"
+#include "client_icd/buffer_requirements.h"
 #include "client_icd/chain.h"
 #include "client_icd/device.h"
 #include "client_icd/device_memory.h"
@@ -43,7 +42,7 @@ struct Buffer {
   uint64_t size = 0;
   proto::ObjectId memory = 0;
   Send send = Send::kPost;  // how it was created, and is bound
-  std::optional<proto::Hash128> creation;
+  BufferCreation creation;
   Allocator allocator;
 };
 
@@ -79,9 +78,9 @@ proto::ObjectId MemoryOf(const ObjectStore& store, VkBuffer handle) {
   return buffer == nullptr ? 0 : buffer->memory;
 }
 
-std::optional<proto::Hash128> CreationOf(Device& device, VkBuffer handle) {
+BufferCreation CreationOf(Device& device, VkBuffer handle) {
   const auto* buffer = static_cast<const Buffer*>(device.session().store().State(ToId(handle)));
-  return buffer == nullptr ? std::nullopt : buffer->creation;
+  return buffer == nullptr ? BufferCreation() : buffer->creation;
 }
 
 bool IsWrittenByDevice(VkBufferUsageFlags2 usage) { return (usage & ~kReadOnlyUses) != 0; }
@@ -106,7 +105,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateBuffer(VkDevice device,
   }
   buffer->size = pCreateInfo->size;
   buffer->send = SendOf(owner, *pCreateInfo);
-  buffer->creation = HashOfCreation(owner, proto::record_index::VkBufferCreateInfo, pCreateInfo);
+  buffer->creation = NoteCreation(owner, *pCreateInfo);
   buffer->allocator = allocator;
   proto::Args_vkCreateBuffer args{device, pCreateInfo, nullptr, pBuffer};
   const VkResult result =

@@ -113,6 +113,10 @@ class MockVulkan {
   void SetExtensions(bool offered) { offers_extensions_ = offered; }
   bool offers_extensions() const { return offers_extensions_; }
 
+  // What the device says of its driver.
+  void SetDriverVersion(uint32_t version) { driver_version_ = version; }
+  uint32_t driver_version() const { return driver_version_; }
+
   // -- what the driver's functions ask
 
   void Execute(uint16_t number, void* args);
@@ -160,6 +164,7 @@ class MockVulkan {
   std::condition_variable changed_;
   bool recording_ = true;
   bool offers_extensions_ = true;
+  uint32_t driver_version_ = 1;
   std::vector<MockCall> calls_;
   std::map<uint16_t, std::function<void(void*)>> hooks_;
   std::map<std::string, std::function<void()>> local_hooks_;

@@ -79,6 +79,7 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(VkPhysicalDevice,
                                                           VkPhysicalDeviceProperties2* out) {
   out->properties.apiVersion = VK_API_VERSION_1_4;
   out->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+  out->properties.driverVersion = MockVulkan::Current().driver_version();
   out->properties.vendorID = 0x10005;
   std::strcpy(out->properties.deviceName, "mock device");
   out->properties.limits.nonCoherentAtomSize = 64;

@@ -96,6 +96,8 @@ class AnswersTest : public WireTest {
     return Keep(image);
   }
 
+  VkDeviceSize size_ = 0;
+
   VkMemoryRequirements Requirements(VkImage image) {
     VkMemoryRequirements requirements{};
     vk::vkGetImageMemoryRequirements(device_, image, &requirements);
@@ -178,6 +180,46 @@ TEST_F(AnswersTest, ImagesThatWereCreatedAlikeAreAskedAboutOnce) {
     EXPECT_EQ(Requirements(MakeImage(VK_FORMAT_R8G8_UNORM)).size, 4096u);
   }
   EXPECT_EQ(mock_.Count("vkGetImageMemoryRequirements2"), 2u);
+}
+
+TEST_F(AnswersTest, BuffersOfOtherSizesFollow) {
+  mock_.On(number::vkGetBufferMemoryRequirements2, [this](void* raw) {
+    auto& args = *static_cast<proto::Args_vkGetBufferMemoryRequirements2*>(raw);
+    args.pMemoryRequirements->memoryRequirements = {(size_ + 255) & ~255ull, 256, 5};
+    for (auto* next = static_cast<VkBaseOutStructure*>(args.pMemoryRequirements->pNext);
+         next != nullptr; next = next->pNext) {
+      reinterpret_cast<VkMemoryDedicatedRequirements*>(next)->prefersDedicatedAllocation =
+          size_ > 100'000;
+    }
+  });
+  Open();
+  const auto ask = [this](VkDeviceSize size, VkBufferUsageFlags usage, bool with_own) {
+    size_ = size;
+    const VkBufferMemoryRequirementsInfo2 info{VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2,
+                                               nullptr, Keep(CreateBuffer(size, usage))};
+    VkMemoryDedicatedRequirements own{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_REQUIREMENTS, nullptr,
+                                      VK_TRUE, VK_TRUE};
+    VkMemoryRequirements2 requirements{
+        VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2, with_own ? &own : nullptr, {}};
+    vk::vkGetBufferMemoryRequirements2(device_, &info, &requirements);
+    EXPECT_EQ(requirements.memoryRequirements.size, (size + 255) & ~255ull);
+    EXPECT_EQ(requirements.memoryRequirements.alignment, 256u);
+    EXPECT_EQ(requirements.memoryRequirements.memoryTypeBits, 5u);
+    EXPECT_EQ(own.prefersDedicatedAllocation, with_own ? size > 100'000 : VK_TRUE);
+    return mock_.Count("vkGetBufferMemoryRequirements2");
+  };
+  constexpr VkBufferUsageFlags kUse = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
+  EXPECT_EQ(ask(200, kUse, false), 1u);
+  EXPECT_EQ(ask(512, kUse, false), 1u);
+  EXPECT_EQ(ask(40, kUse, false), 2u) << "is it rounded up?";
+  EXPECT_EQ(ask(513, kUse, false), 2u) << "it is";
+  EXPECT_EQ(ask(513, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT, false), 3u);
+  EXPECT_EQ(ask(5000, kUse, true), 4u);
+  EXPECT_EQ(ask(4000, kUse, true), 4u);
+  EXPECT_EQ(ask(200'000, kUse, true), 5u);
+  EXPECT_EQ(ask(200'000, kUse, true), 5u);
+  EXPECT_EQ(ask(150'000, kUse, true), 6u);
+  EXPECT_EQ(ask(300'000, kUse, false), 6u);
 }
 
 TEST_F(AnswersTest, WhatTheHostCouldNotMakeSaysNothingAboutOthers) {
@@ -293,10 +335,15 @@ TEST_F(AnswersOnDisk, AnotherDriverIsAskedAnew) {
   Open();
   Ask(VK_FORMAT_R8_UNORM);
   DestroyAll();
-  mock_.SetExtensions(false);
+  mock_.SetDriverVersion(2);
   Open();
   Ask(VK_FORMAT_R8_UNORM);
   EXPECT_EQ(mock_.Count(kFormat), 1u);
+  DestroyAll();
+  mock_.SetDriverVersion(1);
+  Open();
+  Ask(VK_FORMAT_R8_UNORM);
+  EXPECT_EQ(mock_.Count(kFormat), 0u) << "both are remembered";
 }
 
 // Good checksums, and replies that are none.
