@@ -102,6 +102,18 @@ void CreateBuffer(benchmark::State& state, const Device& device) {
   }
 }
 
+/// What the driver can do with formats, asked again and again: per question.
+void AskAboutFormats(benchmark::State& state, const Device& device) {
+  constexpr int kFormats = 100;
+  for (auto _ : state) {
+    for (int format = 1; format <= kFormats; ++format) {
+      benchmark::DoNotOptimize(device.SupportsFormat(static_cast<VkFormat>(format),
+                                                     VK_FORMAT_FEATURE_SAMPLED_IMAGE_BIT));
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kFormats);
+}
+
 /// Mapped memory written (`range(0)` pages of it, spread evenly), then a submission that may read
 /// it.
 void WriteMapped(benchmark::State& state, const Device& device) {
@@ -153,6 +165,7 @@ int Run(int argc, char** argv) {
   add("submit_and_wait", SubmitAndWait)->Unit(benchmark::kMicrosecond);
   add("record_1000_commands", Record)->Unit(benchmark::kMicrosecond);
   add("create_buffer", CreateBuffer)->Unit(benchmark::kMicrosecond);
+  add("ask_about_100_formats", AskAboutFormats)->Unit(benchmark::kMicrosecond);
   add("write_16_mib_mapping/pages", WriteMapped)
       ->Arg(1)
       ->Arg(64)
