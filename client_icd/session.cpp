@@ -557,44 +557,4 @@ void Session::Lose(std::string_view reason) {
   NotifyProgress();
 }
 
-// -- shared state ---------------------------------------------------------------------------------
-
-bool Session::WaitForProgress(std::unique_lock<std::mutex>& lock,
-                              std::chrono::steady_clock::time_point deadline,
-                              const std::function<bool()>& done) {
-  WaitNote note(*statistics_);
-  while (!done()) {
-    if (IsLost()) {
-      return false;
-    }
-    note.Sleeps();
-    if (deadline == std::chrono::steady_clock::time_point::max()) {
-      progress_changed_.wait(lock);
-    } else if (progress_changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
-      return done();
-    }
-  }
-  return true;
-}
-
-void Session::AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue) {
-  const std::lock_guard lock(progress_mutex_);
-  queues_.emplace(id, std::move(queue));
-}
-
-void Session::RemoveQueue(proto::ObjectId id) {
-  const std::lock_guard lock(progress_mutex_);
-  queues_.erase(id);
-}
-
-void Session::AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device) {
-  const std::lock_guard lock(objects_mutex_);
-  devices_.emplace(id, std::move(device));
-}
-
-void Session::RemoveDevice(proto::ObjectId id) {
-  const std::lock_guard lock(objects_mutex_);
-  devices_.erase(id);
-}
-
 }  // namespace vesper::client
