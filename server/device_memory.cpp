@@ -34,6 +34,7 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
     return VK_ERROR_MEMORY_MAP_FAILED;
   }
   if (live_ == nullptr) {
+    is_unmappable_ = true;  // until it is known to be otherwise
     if (!twin_.Reserve(size())) {
       return VK_ERROR_OUT_OF_HOST_MEMORY;
     }
@@ -44,6 +45,7 @@ VkResult HostMemory::Map(const WrittenParts& unfinished, Outbox& outbox) {
       return result;
     }
     live_ = static_cast<std::byte*>(live);
+    is_unmappable_ = false;
     guest_blocks_.assign((size() + kGuestBlock - 1) / kGuestBlock, false);
     // What no work can have written is undefined, and may be another program's. Zeros are what the
     // guest's shadow holds.
@@ -288,7 +290,9 @@ bool HostMemory::Write(std::span<const std::byte> patch) {
   }
   const std::lock_guard lock(mutex_);
   if (live_ == nullptr) {
-    return false;  // never mapped by the guest, so it has nothing to write
+    // Never mapped by the guest, so it has nothing to write; or it could not be, and the guest did
+    // not wait to hear of that.
+    return is_unmappable_;
   }
   uint64_t begin = size();
   uint64_t end = 0;

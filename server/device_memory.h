@@ -133,6 +133,7 @@ class HostMemory {
   std::byte* live_ = nullptr;
   ZeroPages twin_;
   bool is_retired_ = false;
+  bool is_unmappable_ = false;
   bool guest_has_it_mapped_ = false;
   ByteRanges writable_;
   ByteRanges writable_by_descriptors_;  // and in no other way by shaders
