@@ -2,6 +2,7 @@
 #include "server/descriptors.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "server/resources.h"
 
@@ -9,24 +10,51 @@ namespace vesper::server {
 
 void HostDescriptors::Add(VkDescriptorSetLayout layout,
                           const VkDescriptorSetLayoutCreateInfo& info) {
-  layouts_[layout] = std::make_shared<tracking::SetLayout>(info);
+  const std::lock_guard lock(mutex_);
+  layouts_[layout] = {
+      std::make_shared<tracking::SetLayout>(info),
+      (info.flags & VK_DESCRIPTOR_SET_LAYOUT_CREATE_UPDATE_AFTER_BIND_POOL_BIT) != 0};
 }
 
 void HostDescriptors::Add(VkBufferView view, const VkBufferViewCreateInfo& info) {
+  const std::lock_guard lock(mutex_);
   views_[view] = {info.buffer, info.offset, info.range};
 }
 
 void HostDescriptors::Add(VkDescriptorSet set, VkDescriptorSetLayout layout) {
+  const std::lock_guard lock(mutex_);
   const auto found = layouts_.find(layout);
-  sets_[set] = std::make_shared<HostSet>(found == layouts_.end() ? nullptr : found->second);
+  sets_[set] = std::make_shared<HostSet>(found == layouts_.end() ? HostSetLayout() : found->second);
+}
+
+bool HostDescriptors::MayChangeWhileBound(VkDescriptorSet set) const {
+  const std::shared_ptr<HostSet> found = Find(set);
+  return found != nullptr && found->update_after_bind;
+}
+
+void HostDescriptors::Remove(VkDescriptorSetLayout layout) {
+  const std::lock_guard lock(mutex_);
+  layouts_.erase(layout);
+}
+
+void HostDescriptors::Remove(VkBufferView view) {
+  const std::lock_guard lock(mutex_);
+  views_.erase(view);
+}
+
+void HostDescriptors::Remove(VkDescriptorSet set) {
+  const std::lock_guard lock(mutex_);
+  sets_.erase(set);
 }
 
 std::shared_ptr<HostSet> HostDescriptors::Find(VkDescriptorSet set) const {
+  const std::shared_lock lock(mutex_);
   const auto found = sets_.find(set);
   return found == sets_.end() ? nullptr : found->second;
 }
 
 tracking::BufferPart HostDescriptors::Resolver::View(VkBufferView view) const {
+  const std::shared_lock lock(descriptors.mutex_);
   const auto found = descriptors.views_.find(view);
   if (found != descriptors.views_.end()) {
     return found->second;
@@ -56,7 +84,7 @@ void HostDescriptors::AddPart(const tracking::BufferPart& part, WriteSet& writes
   if (part.is_unknown) {
     writes.AddUnknownDescriptors();
   } else if (part.is_writable && part.buffer != VK_NULL_HANDLE) {
-    writes.AddDescriptor(resources_.Find(part.buffer), part.offset, part.size);
+    writes.AddDescriptor(resources_.Find(part.buffer).get(), part.offset, part.size);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <shared_mutex>
 #include <unordered_map>
 
 #include "server/write_set.h"
@@ -18,30 +19,40 @@ namespace vesper::server {
 
 class HostResources;
 
+struct HostSetLayout {
+  std::shared_ptr<const tracking::SetLayout> layout;
+  bool update_after_bind = false;
+};
+
 /// A set of the guest's, and what it was found to lead to the last time.
 struct HostSet {
-  explicit HostSet(std::shared_ptr<const tracking::SetLayout> layout)
-      : contents(std::move(layout)) {}
+  explicit HostSet(const HostSetLayout& made_for)
+      : contents(made_for.layout), update_after_bind(made_for.update_after_bind) {}
 
   tracking::DescriptorSet contents;
+  const bool update_after_bind;
   uint64_t resolved_version = 0;  // of the contents, when `writes` was made
   WriteSet writes;
 };
 
-/// Not thread-safe: the session's thread only. Handles are the driver's; those that are not known
-/// lead everywhere.
+/// Handles are the driver's; those that are not known lead everywhere. Only the session's thread
+/// looks into sets and updates them; what is removed, found and pushed may be so on any thread.
 class HostDescriptors {
  public:
   explicit HostDescriptors(const HostResources& resources) : resources_(resources) {}
 
   void Add(VkDescriptorSetLayout layout, const VkDescriptorSetLayoutCreateInfo& info);
-  void Remove(VkDescriptorSetLayout layout) { layouts_.erase(layout); }
+  void Remove(VkDescriptorSetLayout layout);
   void Add(VkBufferView view, const VkBufferViewCreateInfo& info);
-  void Remove(VkBufferView view) { views_.erase(view); }
+  void Remove(VkBufferView view);
   void Add(VkDescriptorSet set, VkDescriptorSetLayout layout);
-  void Remove(VkDescriptorSet set) { sets_.erase(set); }
+  void Remove(VkDescriptorSet set);
   /// Null if it is not known.
   std::shared_ptr<HostSet> Find(VkDescriptorSet set) const;
+
+  /// True for a set that may be updated while command buffers bind it. Those have no dynamic
+  /// descriptors, which are what drivers read when a set is bound.
+  bool MayChangeWhileBound(VkDescriptorSet set) const;
 
   void Update(const VkWriteDescriptorSet* writes, uint32_t write_count,
               const VkCopyDescriptorSet* copies, uint32_t copy_count);
@@ -64,7 +75,8 @@ class HostDescriptors {
 
   const HostResources& resources_;
   uint64_t version_ = 1;
-  std::unordered_map<VkDescriptorSetLayout, std::shared_ptr<const tracking::SetLayout>> layouts_;
+  mutable std::shared_mutex mutex_;  // for the maps
+  std::unordered_map<VkDescriptorSetLayout, HostSetLayout> layouts_;
   std::unordered_map<VkBufferView, tracking::BufferPart> views_;
   std::unordered_map<VkDescriptorSet, std::shared_ptr<HostSet>> sets_;
 };

@@ -76,6 +76,12 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
       ->type_name("WHO")
       ->check(CLI::IsMember({"auto", "gpu", "cpu"}));
   app.add_option(
+         "--threads", options.worker.threads,
+         "Threads of a session that compile pipelines and replay command buffers beside its "
+         "other commands; 0 does everything in order (default: one for each core, 2 to 8)")
+      ->type_name("N")
+      ->check(CLI::Range(0, 64));
+  app.add_option(
          "--max-sessions", options.max_sessions,
          "Guests served at the same time (default " + std::to_string(kDefaultMaxSessions) + ")")
       ->type_name("N")

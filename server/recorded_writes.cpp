@@ -31,10 +31,10 @@ class Noter {
   Noter(const HostResources& resources, WriteSet& set) : resources_(resources), set_(set) {}
 
   void Buffer(VkBuffer buffer, uint64_t offset, uint64_t size) {
-    set_.AddBuffer(resources_.Find(buffer), offset, size);
+    set_.AddBuffer(resources_.Find(buffer).get(), offset, size);
   }
 
-  void Image(VkImage image) { set_.AddImage(resources_.Find(image)); }
+  void Image(VkImage image) { set_.AddImage(resources_.Find(image).get()); }
 
   template <typename Region>
   void BufferCopies(VkBuffer target, const Region* regions, uint32_t count) {
@@ -69,7 +69,7 @@ class Noter {
  private:
   template <typename Region>
   uint64_t ExtentInBuffer(VkImage source, const Region& region) const {
-    const ImageInfo* image = resources_.Find(source);
+    const std::shared_ptr<const ImageInfo> image = resources_.Find(source);
     const VkImageSubresourceLayers& layers = region.imageSubresource;
     if (image == nullptr || layers.baseArrayLayer >= image->layers) {
       return kToTheEnd;
@@ -94,20 +94,41 @@ const Args& As(const void* args) {
 
 }  // namespace
 
+RecordedWrites::Part& RecordedWrites::PartOf(VkCommandBuffer buffer) {
+  return parts_[(reinterpret_cast<uintptr_t>(buffer) >> 4) % parts_.size()];
+}
+
+RecordedWrites::Recording* RecordedWrites::Find(VkCommandBuffer buffer) {
+  Part& part = PartOf(buffer);
+  const std::lock_guard lock(part.mutex);
+  const auto found = part.recordings.find(buffer);
+  return found == part.recordings.end() ? nullptr : &found->second;
+}
+
+RecordedWrites::Recording& RecordedWrites::FindOrAdd(VkCommandBuffer buffer) {
+  Part& part = PartOf(buffer);
+  const std::lock_guard lock(part.mutex);
+  return part.recordings[buffer];
+}
+
 void RecordedWrites::Begin(VkCommandBuffer buffer) {
   Recording recording;
   recording.set = std::make_shared<WriteSet>();
-  recordings_[buffer] = std::move(recording);
+  FindOrAdd(buffer) = std::move(recording);
 }
 
-void RecordedWrites::Forget(VkCommandBuffer buffer) { recordings_.erase(buffer); }
+void RecordedWrites::Forget(VkCommandBuffer buffer) {
+  Part& part = PartOf(buffer);
+  const std::lock_guard lock(part.mutex);
+  part.recordings.erase(buffer);
+}
 
 std::shared_ptr<const WriteSet> RecordedWrites::Submitted(VkCommandBuffer buffer) {
-  const auto found = recordings_.find(buffer);
-  if (found == recordings_.end() || found->second.set->IsEmpty()) {
+  Recording* const found = Find(buffer);
+  if (found == nullptr || found->set->IsEmpty()) {
     return nullptr;
   }
-  Recording& recording = found->second;
+  Recording& recording = *found;
   recording.is_shared = true;
   const WriteSet& set = *recording.set;
   if (!set.shader_work() || set.unknown_descriptors() || recording.bound.empty()) {
@@ -136,7 +157,7 @@ std::shared_ptr<const WriteSet> RecordedWrites::Resolve(const Recording& recordi
 }
 
 RecordedWrites::Recording& RecordedWrites::ToRecord(VkCommandBuffer buffer) {
-  Recording& recording = recordings_[buffer];
+  Recording& recording = FindOrAdd(buffer);
   if (recording.set == nullptr) {
     recording.set = std::make_shared<WriteSet>();
   } else if (recording.is_shared) {
@@ -334,12 +355,12 @@ void RecordedWrites::NotePushed(const VkWriteDescriptorSet* writes, uint32_t cou
 void RecordedWrites::NoteSecondaries(const void* args, Recording& recording) {
   const auto& a = As<proto::Args_vkCmdExecuteCommands>(args);
   for (const VkCommandBuffer secondary : Array(a.pCommandBuffers, a.commandBufferCount)) {
-    const auto found = recordings_.find(secondary);
-    if (found == recordings_.end()) {
+    const Recording* const found = Find(secondary);
+    if (found == nullptr) {
       recording.set->AddEverything();
       continue;
     }
-    const Recording& other = found->second;
+    const Recording& other = *found;
     if (&other == &recording) {
       continue;
     }

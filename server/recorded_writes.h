@@ -7,8 +7,10 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -21,7 +23,8 @@ class HostDescriptors;
 class HostResources;
 struct HostSet;
 
-/// The write sets of a device's command buffers. Not thread-safe: the session's thread only.
+/// The write sets of a device's command buffers. Those of different command pools may be used by
+/// different threads. One uses command buffers of several pools if nobody else uses them then.
 class RecordedWrites {
  public:
   RecordedWrites(const HostResources& resources, const HostDescriptors& descriptors)
@@ -47,6 +50,16 @@ class RecordedWrites {
     uint64_t resolved_version = 0;
   };
 
+  /// Some of the recordings, so that threads rarely meet. The lock is for the map.
+  struct Part {
+    std::mutex mutex;
+    std::unordered_map<VkCommandBuffer, Recording> recordings;
+  };
+
+  Part& PartOf(VkCommandBuffer buffer);
+  /// Null if it is not known.
+  Recording* Find(VkCommandBuffer buffer);
+  Recording& FindOrAdd(VkCommandBuffer buffer);
   Recording& ToRecord(VkCommandBuffer buffer);
   void NoteExact(uint16_t command, const void* args, Recording& recording);
   void NoteDescriptors(uint16_t command, const void* args, Recording& recording);
@@ -57,7 +70,7 @@ class RecordedWrites {
 
   const HostResources& resources_;
   const HostDescriptors& descriptors_;
-  std::unordered_map<VkCommandBuffer, Recording> recordings_;
+  std::array<Part, 32> parts_;
 };
 
 }  // namespace vesper::server

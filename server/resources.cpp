@@ -2,6 +2,7 @@
 #include "server/resources.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "server/chain.h"
 
@@ -50,10 +51,11 @@ void HostResources::Add(VkBuffer buffer, const VkBufferCreateInfo& info) {
           info.pNext, VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO)) {
     made.usage = more->usage;
   }
+  const std::lock_guard lock(mutex_);
   has_descriptor_buffers_ =
       has_descriptor_buffers_ ||
       (made.usage & VK_BUFFER_USAGE_2_RESOURCE_DESCRIPTOR_BUFFER_BIT_EXT) != 0;
-  buffers_[buffer] = std::move(made);
+  buffers_[buffer] = std::make_shared<const BufferInfo>(std::move(made));
 }
 
 void HostResources::Add(VkImage image, const VkImageCreateInfo& info) {
@@ -64,20 +66,44 @@ void HostResources::Add(VkImage image, const VkImageCreateInfo& info) {
           info.pNext, VK_STRUCTURE_TYPE_IMAGE_STENCIL_USAGE_CREATE_INFO)) {
     made.usage |= stencil->stencilUsage;
   }
-  images_[image] = std::move(made);
+  const std::lock_guard lock(mutex_);
+  images_[image] = std::make_shared<const ImageInfo>(std::move(made));
 }
 
-const BufferInfo* HostResources::Find(VkBuffer buffer) const {
+void HostResources::Remove(VkBuffer buffer) {
+  const std::lock_guard lock(mutex_);
+  buffers_.erase(buffer);
+}
+
+void HostResources::Remove(VkImage image) {
+  const std::lock_guard lock(mutex_);
+  images_.erase(image);
+}
+
+std::shared_ptr<const BufferInfo> HostResources::Find(VkBuffer buffer) const {
+  const std::shared_lock lock(mutex_);
   const auto found = buffers_.find(buffer);
-  return found == buffers_.end() ? nullptr : &found->second;
+  return found == buffers_.end() ? nullptr : found->second;
 }
 
-const ImageInfo* HostResources::Find(VkImage image) const {
+std::shared_ptr<const ImageInfo> HostResources::Find(VkImage image) const {
+  const std::shared_lock lock(mutex_);
   const auto found = images_.find(image);
-  return found == images_.end() ? nullptr : &found->second;
+  return found == images_.end() ? nullptr : found->second;
+}
+
+void HostResources::SetQueryBytes(VkQueryPool pool, uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  query_bytes_[pool] = bytes;
+}
+
+void HostResources::Remove(VkQueryPool pool) {
+  const std::lock_guard lock(mutex_);
+  query_bytes_.erase(pool);
 }
 
 uint64_t HostResources::MaxQueryBytes(VkQueryPool pool) const {
+  const std::shared_lock lock(mutex_);
   const auto found = query_bytes_.find(pool);
   return std::max(found == query_bytes_.end() ? 0 : found->second, kMaxQueryBytes);
 }
@@ -87,14 +113,14 @@ Writers HostResources::WithDescriptorsInMemory(Writers writers) const {
 }
 
 void HostResources::Bind(VkBuffer buffer, std::shared_ptr<HostMemory> memory, uint64_t offset) {
-  const auto found = buffers_.find(buffer);
-  if (found == buffers_.end()) {
+  const std::shared_ptr<const BufferInfo> found = Find(buffer);
+  if (found == nullptr) {
     if (memory != nullptr) {
       memory->SetWritable(0, memory->size(), Writers::kAny);
     }
     return;
   }
-  BufferInfo& info = found->second;
+  BufferInfo info = *found;
   info.is_bound = true;
   if (memory != nullptr) {
     const uint64_t begin = std::min(offset, memory->size());
@@ -102,17 +128,19 @@ void HostResources::Bind(VkBuffer buffer, std::shared_ptr<HostMemory> memory, ui
     memory->SetWritable(begin, end, WithDescriptorsInMemory(WritersOfBuffer(info.usage)));
     info.place = {std::move(memory), begin, end};
   }
+  const std::lock_guard lock(mutex_);
+  buffers_[buffer] = std::make_shared<const BufferInfo>(std::move(info));
 }
 
 void HostResources::Bind(VkImage image, std::shared_ptr<HostMemory> memory, uint64_t offset) {
-  const auto found = images_.find(image);
-  if (found == images_.end()) {
+  const std::shared_ptr<const ImageInfo> found = Find(image);
+  if (found == nullptr) {
     if (memory != nullptr) {
       memory->SetWritable(0, memory->size(), Writers::kAny);
     }
     return;
   }
-  ImageInfo& info = found->second;
+  ImageInfo info = *found;
   info.is_bound = true;
   if (memory != nullptr) {
     const uint64_t begin = std::min(offset, memory->size());
@@ -128,6 +156,8 @@ void HostResources::Bind(VkImage image, std::shared_ptr<HostMemory> memory, uint
     memory->SetWritable(begin, end, WithDescriptorsInMemory(WritersOfImage(info.usage)));
     info.places.push_back({std::move(memory), begin, end});
   }
+  const std::lock_guard lock(mutex_);
+  images_[image] = std::make_shared<const ImageInfo>(std::move(info));
 }
 
 }  // namespace vesper::server

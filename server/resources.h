@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <shared_mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -40,22 +41,23 @@ struct ImageInfo {
   std::vector<Place> places;
 };
 
-/// The buffers and images of one device. Not thread-safe: the session's thread only.
+/// The buffers and images of one device. Thread-safe: command buffers are replayed while others are
+/// made. What is found does not change.
 class HostResources {
  public:
   HostResources(const DeviceTable& vk, VkDevice device) : vk_(vk), device_(device) {}
 
   void Add(VkBuffer buffer, const VkBufferCreateInfo& info);
   void Add(VkImage image, const VkImageCreateInfo& info);
-  void Remove(VkBuffer buffer) { buffers_.erase(buffer); }
-  void Remove(VkImage image) { images_.erase(image); }
+  void Remove(VkBuffer buffer);
+  void Remove(VkImage image);
   /// Null if it is not known.
-  const BufferInfo* Find(VkBuffer buffer) const;
-  const ImageInfo* Find(VkImage image) const;
+  std::shared_ptr<const BufferInfo> Find(VkBuffer buffer) const;
+  std::shared_ptr<const ImageInfo> Find(VkImage image) const;
 
   /// Bytes of one result of a pool of performance queries.
-  void SetQueryBytes(VkQueryPool pool, uint64_t bytes) { query_bytes_[pool] = bytes; }
-  void Remove(VkQueryPool pool) { query_bytes_.erase(pool); }
+  void SetQueryBytes(VkQueryPool pool, uint64_t bytes);
+  void Remove(VkQueryPool pool);
   /// The most bytes that one result takes, whatever kind of pool it is.
   uint64_t MaxQueryBytes(VkQueryPool pool) const;
 
@@ -69,9 +71,10 @@ class HostResources {
 
   const DeviceTable& vk_;
   const VkDevice device_;
+  mutable std::shared_mutex mutex_;
   bool has_descriptor_buffers_ = false;
-  std::unordered_map<VkBuffer, BufferInfo> buffers_;
-  std::unordered_map<VkImage, ImageInfo> images_;
+  std::unordered_map<VkBuffer, std::shared_ptr<const BufferInfo>> buffers_;
+  std::unordered_map<VkImage, std::shared_ptr<const ImageInfo>> images_;
   std::unordered_map<VkQueryPool, uint64_t> query_bytes_;
 };
 

@@ -18,18 +18,6 @@ namespace {
 
 namespace number = proto::command_number;
 
-/// The command buffer that a recorded command belongs to, or 0 for other commands. It is the first
-/// member of the image.
-proto::ObjectId RecordedInto(const proto::Record& record, const proto::Command& command) {
-  const bool first_is_buffer =
-      !record.ops.empty() && record.ops[0].kind == proto::OpKind::kHandle &&
-      record.ops[0].offset == 0 &&
-      record.ops[0].type == static_cast<uint16_t>(proto::HandleType::kCommandBuffer);
-  return first_is_buffer && command.body.size() >= 8
-             ? proto::LoadField<uint64_t>(command.body.data(), 0)
-             : 0;
-}
-
 /// Drivers look into the device, queue or command buffer that they are called for.
 bool IsNullOwner(const proto::Record& record, const void* args) {
   return !record.ops.empty() && record.ops[0].kind == proto::OpKind::kHandle &&
@@ -59,13 +47,14 @@ bool IsSubmission(uint16_t command) {
 }  // namespace
 
 Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr get,
-                 std::string device_selector, MemoryReading memory_reading)
+                 std::string device_selector, MemoryReading memory_reading, unsigned threads)
     : get_(get),
       device_selector_(std::move(device_selector)),
       memory_reading_(memory_reading),
-      outbox_(connection, statistics_) {
-  // Memory contents and shader code stay in the frame until they are used.
-  decoder_.BorrowArraysFrom(4096);
+      outbox_(connection, statistics_),
+      scanner_(objects_),
+      tasks_(threads) {
+  scanner_.resolver.SetCollecting(true);
 }
 
 Session::~Session() = default;
@@ -116,117 +105,157 @@ void Session::SayGoodbye(const char* reason) {
 bool Session::HandleCommands(std::span<const std::byte> payload, std::string* error) {
   proto::CommandWalker walker(payload);
   while (const std::optional<proto::Command> command = walker.Next()) {
-    if (!Execute(*command, error)) {
-      return false;
+    ++stream_.position;
+    statistics_.NoteCommand(*command);
+    if (!Collect(*command)) {
+      PostReplay();
+      if (!Execute(*command, error)) {
+        return false;
+      }
     }
   }
+  PostReplay();
   if (walker.Failed()) {
     *error = "expected whole commands in a frame, got one that is cut";
+    return false;
+  }
+  if (has_failed_.load()) {
+    const std::lock_guard lock(tasks_mutex_);
+    *error = failure_;
     return false;
   }
   return true;
 }
 
-bool Session::Execute(const proto::Command& command, std::string* error) {
-  const proto::Record* record = proto::CommandRecord(command.number);
+bool Session::IsAllowed(const proto::Command& command) const {
   const HostCommand* host = FindHostCommand(command.number);
-  if (record == nullptr || host == nullptr || !host->from_guest ||
-      command.number >= known_commands_.size() || !known_commands_[command.number] ||
-      (command.flags & proto::kIsReply) != 0) {
+  return proto::CommandRecord(command.number) != nullptr && host != nullptr && host->from_guest &&
+         command.number < known_commands_.size() && known_commands_[command.number] &&
+         (command.flags & proto::kIsReply) == 0;
+}
+
+bool Session::Decode(Context& context, const proto::Command& command, std::string* error) {
+  if (!IsAllowed(command)) {
     *error = "expected a command of this protocol, got number " + std::to_string(command.number);
     return false;
   }
-  statistics_.NoteCommand(command);
-  arena_.Reset();
-  void* args = arena_.Allocate(record->size);
-  if (args == nullptr) {
+  context.record = proto::CommandRecord(command.number);
+  context.arena.Reset();
+  context.args = context.arena.Allocate(context.record->size);
+  if (context.args == nullptr) {
     *error = "memory is out";
     return false;
   }
-  const proto::ObjectId recorded_into = RecordedInto(*record, command);
+  context.recorded_into = RecordedInto(*context.record, command);
   if (command.number == number::vkBeginCommandBuffer) {
-    objects_.SetBroken(recorded_into, false);
+    objects_.SetBroken(context.recorded_into, false);
   }
   proto::Reader reader(command.body);
-  const proto::DecodeResult decoded = decoder_.Request(*record, reader, args);
+  const proto::DecodeResult decoded =
+      context.decoder.Request(*context.record, reader, context.args);
   if (decoded == proto::DecodeResult::kMalformed || !reader.AtEnd()) {
-    *error = std::string("expected a well-formed ") + record->name +
+    *error = std::string("expected a well-formed ") + context.record->name +
              ", got one whose sizes or handles do not fit";
     return false;
   }
-  if (decoded == proto::DecodeResult::kUnavailable && !IsSubmission(command.number)) {
-    if (recorded_into != 0) {
-      objects_.SetBroken(recorded_into, true);
+  context.is_available =
+      decoded != proto::DecodeResult::kUnavailable || IsSubmission(command.number);
+  return true;
+}
+
+bool Session::Perform(Context& context, const proto::Command& command, std::string* error) {
+  const proto::Record& record = *context.record;
+  const HostCommand& host = *FindHostCommand(command.number);
+  void* const args = context.args;
+  if (!context.is_available) {
+    if (context.recorded_into != 0) {
+      objects_.SetBroken(context.recorded_into, true);
     } else if (command.number == number::vkUpdateDescriptorSets) {
       BreakTargets(*static_cast<const proto::Args_vkUpdateDescriptorSets*>(args));
     } else {
       BreakUnbound(command.number, args);
     }
-    return SkipUnavailable(command, args);
+    return SkipUnavailable(context, command);
   }
-  if (IsNullOwner(*record, args) && !IsSubmission(command.number)) {
-    *error = std::string("expected ") + record->name + " to name its first object, got none";
+  if (IsNullOwner(record, args) && !IsSubmission(command.number)) {
+    *error = std::string("expected ") + record.name + " to name its first object, got none";
     return false;
   }
   if (command.number == number::vkGetQueryPoolResults &&
       AnswerQueriesLater(command, *static_cast<proto::Args_vkGetQueryPoolResults*>(args))) {
     return true;
   }
+  const ExecutedCommand seen{context.position,
+                             command.number,
+                             context.resolver.named(),
+                             context.decoder.new_ids(),
+                             context.decoder.consumed_ids(),
+                             context.recorded_into};
+  if (observer_ != nullptr) {
+    observer_->Begin(seen);
+  }
   VkResult result = VK_SUCCESS;
-  if (!Run(command.number, args, &result)) {
-    *error = std::string("expected valid arguments of ") + record->name +
+  const bool is_sensible = Run(context, command.number, args, &result);
+  if (observer_ != nullptr) {
+    observer_->End(seen);  // before anybody else can find what was made
+  }
+  if (!is_sensible) {
+    *error = std::string("expected valid arguments of ") + record.name +
              ", got sizes or indices out of range";
     return false;
   }
-  if (host->observes_memory && objects_.device() != nullptr) {
-    HostDevice& device = *objects_.device();
+  if (host.observes_memory && context.resolver.device() != nullptr) {
+    HostDevice& device = *context.resolver.device();
     device.PushUnfinished(device.host_writes());
     device.host_writes() = {};
   }
   const bool posted = (command.flags & proto::kWantsReply) == 0;
   if (command.number == number::vkAllocateMemory && result == VK_SUCCESS) {
-    NoteAllocation(*objects_.device(), *static_cast<proto::Args_vkAllocateMemory*>(args), posted);
+    NoteAllocation(*context.resolver.device(), *static_cast<proto::Args_vkAllocateMemory*>(args),
+                   posted);
   }
-  if (!Register(*record, args, result, posted)) {
-    *error = std::string("expected new object ids in ") + record->name + ", got malformed ones";
+  if (!Register(context, result, posted)) {
+    *error = std::string("expected new object ids in ") + record.name + ", got malformed ones";
     return false;
   }
   if (!posted) {
     outbox_.Reply(command.number, command.serial, args);
   } else if (result < 0) {
-    if (recorded_into != 0) {
-      objects_.SetBroken(recorded_into, true);
+    if (context.recorded_into != 0) {
+      objects_.SetBroken(context.recorded_into, true);
     }
     BreakUnbound(command.number, args);
-    ReportFailure(command, result);
+    ReportFailure(context, result);
   }
   return true;
 }
 
-bool Session::SkipUnavailable(const proto::Command& command, void* args) {
+bool Session::SkipUnavailable(Context& context, const proto::Command& command) {
   const bool posted = (command.flags & proto::kWantsReply) == 0;
-  for (const proto::ObjectId id : decoder_.new_ids()) {
-    if (posted && !objects_.AddPoisoned(id)) {
+  for (const proto::ObjectId id : context.decoder.new_ids()) {
+    if (!posted) {
+      objects_.Remove(id);  // it may have been pending
+    } else if (!objects_.AddPoisoned(id)) {
       return false;
     }
   }
-  for (const proto::ObjectId id : decoder_.consumed_ids()) {
+  for (const proto::ObjectId id : context.decoder.consumed_ids()) {
     objects_.Remove(id);
   }
   if (!posted) {
     const HostCommand& host = *FindHostCommand(command.number);
     if (host.result_offset != 0) {
-      proto::StoreField(args, host.result_offset, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+      proto::StoreField(context.args, host.result_offset, VK_ERROR_OUT_OF_DEVICE_MEMORY);
     }
-    MakeUpRequirements(command.number, args);
-    outbox_.Reply(command.number, command.serial, args, /*was_skipped=*/true);
+    MakeUpRequirements(context.resolver.device(), command.number, context.args);
+    outbox_.Reply(command.number, command.serial, context.args, /*was_skipped=*/true);
   }
   return true;
 }
 
-bool Session::Register(const proto::Record& record, void* args, VkResult result, bool posted) {
-  uint64_t* handles = NewHandles(record, args);
-  const std::vector<proto::ObjectId>& ids = decoder_.new_ids();
+bool Session::Register(Context& context, VkResult result, bool posted) {
+  uint64_t* handles = NewHandles(*context.record, context.args);
+  const std::vector<proto::ObjectId>& ids = context.decoder.new_ids();
   if (handles != nullptr && result < 0 && ids.size() == 1) {
     handles[0] = 0;  // undefined after a failure
   }
@@ -234,7 +263,7 @@ bool Session::Register(const proto::Record& record, void* args, VkResult result,
     bool ok = true;
     if (handles[i] != 0) {
       // A device is its own owner; everything else belongs to the command's device.
-      HostDevice* owner = objects_.device();
+      HostDevice* owner = context.resolver.device();
       if (proto::ObjectTypeByte(ids[i]) == static_cast<uint8_t>(proto::HandleType::kDevice)) {
         owner = devices_.at(reinterpret_cast<VkDevice>(handles[i])).get();
       }
@@ -242,30 +271,32 @@ bool Session::Register(const proto::Record& record, void* args, VkResult result,
       handles[i] = ids[i];
     } else if (posted) {
       ok = objects_.AddPoisoned(ids[i]);
+    } else {
+      objects_.Remove(ids[i]);  // it may have been pending
     }
     if (!ok) {
       return false;
     }
   }
-  for (const proto::ObjectId id : decoder_.consumed_ids()) {
+  for (const proto::ObjectId id : context.decoder.consumed_ids()) {
     objects_.Remove(id);
   }
   return true;
 }
 
-void Session::ReportFailure(const proto::Command&, VkResult result) {
-  HostDevice* device = objects_.device();
+void Session::ReportFailure(Context& context, VkResult result) {
+  HostDevice* device = context.resolver.device();
   if (result == VK_ERROR_DEVICE_LOST && device != nullptr) {
     device->ReportLost(result);
     return;
   }
+  const std::vector<proto::ObjectId>& ids = context.decoder.new_ids();
   const proto::Args_vesperPoisoned args{device == nullptr ? 0 : device->id(),
-                                        decoder_.new_ids().empty() ? 0 : decoder_.new_ids().front(),
-                                        result};
+                                        ids.empty() ? 0 : ids.front(), result};
   outbox_.Push(number::vesperPoisoned, &args);
 }
 
-bool Session::Run(uint16_t command, void* args, VkResult* result) {
+bool Session::Run(Context& context, uint16_t command, void* args, VkResult* result) {
   const HostCommand& host = *FindHostCommand(command);
   if (host.on_instance != nullptr) {
     if (!IsInRange(command, args)) {
@@ -276,7 +307,7 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
     *result = CreateDevice(*static_cast<proto::Args_vkCreateDevice*>(args));
     return true;
   } else {
-    HostDevice* found = objects_.device();
+    HostDevice* found = context.resolver.device();
     if (found == nullptr) {
       return false;
     }
@@ -445,7 +476,8 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
       case number::vkAllocateCommandBuffers: {
         auto& a = *static_cast<proto::Args_vkAllocateCommandBuffers*>(args);
         host.on_device(vk, args);
-        NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->commandPool), a.ret);
+        NoteChildren(reinterpret_cast<uint64_t>(a.pAllocateInfo->commandPool),
+                     context.decoder.new_ids(), a.ret);
         break;
       }
       case number::vkFreeCommandBuffers: {
@@ -461,16 +493,26 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
             static_cast<proto::Args_vkBeginCommandBuffer*>(args)->commandBuffer);
         host.on_device(vk, args);
         break;
+      case number::vkCreatePipelineCache:
+        if (tasks_.has_threads()) {
+          // Tasks meet in it, whatever the program promises of its own threads.
+          auto& info = const_cast<VkPipelineCacheCreateInfo&>(
+              *static_cast<proto::Args_vkCreatePipelineCache*>(args)->pCreateInfo);
+          info.flags &= ~VkFlags{VK_PIPELINE_CACHE_CREATE_EXTERNALLY_SYNCHRONIZED_BIT};
+        }
+        host.on_device(vk, args);
+        break;
       case number::vkCopyImageToImage: {
         const auto& a = *static_cast<proto::Args_vkCopyImageToImage*>(args);
-        device.host_writes().AddImage(device.resources().Find(a.pCopyImageToImageInfo->dstImage));
+        device.host_writes().AddImage(
+            device.resources().Find(a.pCopyImageToImageInfo->dstImage).get());
         host.on_device(vk, args);
         break;
       }
       case number::vkTransitionImageLayout: {
         const auto& a = *static_cast<proto::Args_vkTransitionImageLayout*>(args);
         for (uint32_t i = 0; i < a.transitionCount; ++i) {
-          device.host_writes().AddImage(device.resources().Find(a.pTransitions[i].image));
+          device.host_writes().AddImage(device.resources().Find(a.pTransitions[i].image).get());
         }
         host.on_device(vk, args);
         break;
@@ -503,8 +545,9 @@ bool Session::Run(uint16_t command, void* args, VkResult* result) {
         if (host.writes != Writes::kNothing) {
           device.recorded_writes().Note(command, host.writes, args);
         }
+        ForgetDescriptors(device, command, args);
         host.on_device(vk, args);
-        NoteDescriptors(device, command, args);
+        NoteDescriptors(context, device, command, args);
         break;
     }
   }

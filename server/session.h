@@ -4,6 +4,9 @@
 // queues' watchers (queue.h) push beside it. Decoding turns ids into native handles; what cannot be
 // resolved makes the command be skipped, what is malformed ends the session.
 //
+// What takes long is done by tasks (session_tasks.cpp): compilations, and the replay of command
+// buffers. The stream goes on meanwhile, and waits where a command needs what a task makes.
+//
 // Skipping. A command that names an object which is dead or poisoned has no effect. If it would
 // have made objects, those are poisoned. If it was recorded into a command buffer, that buffer is
 // broken until it begins anew, for the commands after it may rely on it. If it would have bound or
@@ -12,11 +15,14 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "proto/arena.h"
@@ -24,20 +30,24 @@
 #include "proto/frame.h"
 #include "proto/records_gen.h"
 #include "proto/setup.h"
+#include "server/command_observer.h"
 #include "server/device.h"
 #include "server/host_vulkan.h"
 #include "server/object_table.h"
 #include "server/outbox.h"
 #include "server/statistics.h"
+#include "server/task_pool.h"
 #include "server/worker.h"
 
 namespace vesper::server {
 
 class Session {
  public:
-  /// `get` is the loader of the driver to use.
+  /// `get` is the loader of the driver to use. Without `threads` everything is executed in the
+  /// stream.
   Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr get,
-          std::string device_selector, MemoryReading memory_reading = MemoryReading::kAuto);
+          std::string device_selector, MemoryReading memory_reading = MemoryReading::kAuto,
+          unsigned threads = 0);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -47,6 +57,15 @@ class Session {
   Setup HandleHello(std::span<const std::byte> payload, std::string* error);
   /// Executes the commands of one frame. False if the guest sent something invalid (`error`).
   bool HandleCommands(std::span<const std::byte> payload, std::string* error);
+  /// Is called, once and on any thread, when a task finds that the guest sent something invalid.
+  /// HandleCommands says so, too, but may not be called for a long time. Before the hello.
+  void OnFailure(std::function<void(const std::string& error)> handler) {
+    failure_handler_ = std::move(handler);
+  }
+  /// Shows what is executed; before the hello.
+  void SetObserver(CommandObserver* observer) { observer_ = observer; }
+  /// Waits until all tasks have ended. Any thread.
+  void WaitForTasks() { tasks_.WaitForAll(); }
   /// Tells the guest that the session ends, and why.
   void SayGoodbye(const char* reason);
 
@@ -56,12 +75,73 @@ class Session {
   bool HasLostDevice() const { return any_device_lost_.load(); }
 
  private:
-  bool Execute(const proto::Command& command, std::string* error);
-  bool SkipUnavailable(const proto::Command& command, void* args);
+  /// What a thread needs to execute commands, and the one that it has decoded.
+  struct Context {
+    explicit Context(const ObjectTable& objects) : resolver(objects) {
+      // Memory contents and shader code stay in the frame until they are used.
+      decoder.BorrowArraysFrom(4096);
+    }
+
+    proto::Arena arena;
+    ObjectResolver resolver;
+    proto::Decoder decoder{arena, &resolver};
+    const proto::Record* record = nullptr;
+    void* args = nullptr;
+    bool is_available = false;  // all that the command names is there
+    proto::ObjectId recorded_into = 0;
+    uint64_t position = 0;  // of the command in the stream
+  };
+
+  /// False if no guest may send this command.
+  bool IsAllowed(const proto::Command& command) const;
+  /// Into the context. False if it is malformed.
+  bool Decode(Context& context, const proto::Command& command, std::string* error);
+  /// Executes what was decoded. False if the guest sent something invalid.
+  bool Perform(Context& context, const proto::Command& command, std::string* error);
+  bool SkipUnavailable(Context& context, const proto::Command& command);
   /// False if the arguments are such that no guest of ours sends them.
-  bool Run(uint16_t number, void* args, VkResult* result);
-  bool Register(const proto::Record& record, void* args, VkResult result, bool posted);
-  void ReportFailure(const proto::Command& command, VkResult result);
+  bool Run(Context& context, uint16_t number, void* args, VkResult* result);
+  bool Register(Context& context, VkResult result, bool posted);
+  void ReportFailure(Context& context, VkResult result);
+
+  // Tasks (session_tasks.cpp).
+  enum class Scheduling;
+  /// Recorded commands for one command buffer, as they follow each other in the stream.
+  struct RecordedRun {
+    proto::ObjectId buffer = 0;
+    proto::ObjectId pool = 0;
+    std::span<const std::byte> received;  // in the frame, while it is collected
+    std::vector<std::byte> bytes;
+    uint64_t place = 0;
+    uint64_t position = 0;  // of the last command that was decoded
+    proto::CommandWalker walker{{}};
+    std::vector<TaskPool::Need> needs;
+  };
+  /// The command buffer that a recorded command belongs to, or 0 for other commands.
+  static proto::ObjectId RecordedInto(const proto::Record& record, const proto::Command& command);
+  static Scheduling SchedulingOf(const proto::Record& record);
+  /// Executes a command, in the stream or as a task. False if the guest sent something invalid.
+  bool Execute(const proto::Command& command, std::string* error);
+  std::vector<TaskPool::Need> NeedsOf(Scheduling scheduling);
+  /// True for a descriptor set that may be updated while command buffers bind it.
+  bool MayChangeWhileBound(proto::ObjectId id) const;
+  void WaitFor(const std::vector<TaskPool::Need>& needs);
+  /// Lets a task execute what the stream's context holds.
+  bool Defer(const proto::Command& command, Scheduling scheduling, bool after_replays,
+             std::vector<TaskPool::Need> needs);
+  /// Follows which command buffers belong to which pool.
+  void FollowCommandBuffers(uint16_t command);
+  /// Adds a command to what a task will replay; false if it is none of those.
+  bool Collect(const proto::Command& command);
+  /// Lets a task replay what was collected.
+  void PostReplay();
+  /// One task's turn: nothing, or what it waits for.
+  std::optional<TaskPool::Key> Replay(RecordedRun& run);
+  std::unique_ptr<Context> TakeContext(uint64_t place);
+  void GiveContext(std::unique_ptr<Context> context);
+  void Fail(const std::string& error);
+  /// Sets and command buffers of a pool, by its native handle.
+  std::vector<proto::ObjectId> ChildrenOf(uint64_t pool);
 
   // Hand-written commands, in the file of their noun (session_*.cpp).
   VkResult CreateDevice(proto::Args_vkCreateDevice& args);
@@ -109,14 +189,16 @@ class Session {
   /// Requirements of a resource that is not there. There is no error that the guest could return,
   /// and a program that finds no memory type to take gives up in ways of its own: so any type will
   /// do, and the failure is told by the call that allocates.
-  void MakeUpRequirements(uint16_t command, void* args);
+  void MakeUpRequirements(const HostDevice* device, uint16_t command, void* args);
   /// Breaks the sets whose update is skipped: what they lead to is not known.
   void BreakTargets(const proto::Args_vkUpdateDescriptorSets& args);
   /// Sets and command buffers die with their pool, or when it is reset.
-  void NoteChildren(uint64_t pool, VkResult result);
+  void NoteChildren(uint64_t pool, const std::vector<proto::ObjectId>& ids, VkResult result);
   void ForgetChildren(uint64_t pool);
   /// Remembers what a command that was executed says of descriptors; most say nothing.
-  void NoteDescriptors(HostDevice& device, uint16_t command, const void* args);
+  void NoteDescriptors(Context& context, HostDevice& device, uint16_t command, const void* args);
+  /// And what a command that will be executed destroys: its handle may be another's afterwards.
+  void ForgetDescriptors(HostDevice& device, uint16_t command, const void* args);
 
   const PFN_vkGetInstanceProcAddr get_;
   const std::string device_selector_;
@@ -127,12 +209,26 @@ class Session {
   std::vector<bool> known_commands_;
   std::unique_ptr<HostInstance> instance_;
   ObjectTable objects_;
-  proto::Arena arena_;
-  proto::Decoder decoder_{arena_, &objects_};
+  Context stream_{objects_};
+  std::mutex children_mutex_;
   std::unordered_map<uint64_t, std::vector<proto::ObjectId>> pool_children_;
   std::atomic<bool> any_device_lost_{false};
+  CommandObserver* observer_ = nullptr;
   std::unordered_map<VkDevice, std::unique_ptr<HostDevice>> devices_;
-  std::vector<std::future<void>> late_answers_;  // keep last: they use the devices
+  std::vector<std::future<void>> late_answers_;  // they use the devices
+
+  // For tasks. The session's thread uses these:
+  Context scanner_;
+  std::unordered_map<proto::ObjectId, proto::ObjectId> pool_of_;  // of command buffers
+  std::unordered_map<proto::ObjectId, std::unordered_set<proto::ObjectId>> buffers_of_;
+  std::unique_ptr<RecordedRun> collected_;
+  // Any thread uses these:
+  std::mutex tasks_mutex_;
+  std::vector<std::unique_ptr<Context>> contexts_;
+  std::string failure_;
+  std::atomic<bool> has_failed_{false};
+  std::function<void(const std::string&)> failure_handler_;
+  TaskPool tasks_;  // keep last: its threads use all of this
 };
 
 }  // namespace vesper::server

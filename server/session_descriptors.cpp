@@ -20,7 +20,8 @@ void Session::BreakTargets(const proto::Args_vkUpdateDescriptorSets& args) {
   }
 }
 
-void Session::NoteDescriptors(HostDevice& device, uint16_t command, const void* args) {
+void Session::NoteDescriptors(Context& context, HostDevice& device, uint16_t command,
+                              const void* args) {
   HostDescriptors& descriptors = device.descriptors();
   switch (command) {
     case number::vkCreateDescriptorSetLayout: {
@@ -30,10 +31,6 @@ void Session::NoteDescriptors(HostDevice& device, uint16_t command, const void* 
       }
       break;
     }
-    case number::vkDestroyDescriptorSetLayout:
-      descriptors.Remove(
-          static_cast<const proto::Args_vkDestroyDescriptorSetLayout*>(args)->descriptorSetLayout);
-      break;
     case number::vkCreateBufferView: {
       const auto& a = *static_cast<const proto::Args_vkCreateBufferView*>(args);
       if (a.ret == VK_SUCCESS) {
@@ -41,23 +38,14 @@ void Session::NoteDescriptors(HostDevice& device, uint16_t command, const void* 
       }
       break;
     }
-    case number::vkDestroyBufferView:
-      descriptors.Remove(static_cast<const proto::Args_vkDestroyBufferView*>(args)->bufferView);
-      break;
     case number::vkAllocateDescriptorSets: {
       const auto& a = *static_cast<const proto::Args_vkAllocateDescriptorSets*>(args);
       const VkDescriptorSetAllocateInfo& info = *a.pAllocateInfo;
-      NoteChildren(reinterpret_cast<uint64_t>(info.descriptorPool), a.ret);
+      NoteChildren(reinterpret_cast<uint64_t>(info.descriptorPool), context.decoder.new_ids(),
+                   a.ret);
       for (uint32_t i = 0; a.ret == VK_SUCCESS && i < info.descriptorSetCount; ++i) {
         descriptors.Add(a.pDescriptorSets[i],
                         info.pSetLayouts == nullptr ? VK_NULL_HANDLE : info.pSetLayouts[i]);
-      }
-      break;
-    }
-    case number::vkFreeDescriptorSets: {
-      const auto& a = *static_cast<const proto::Args_vkFreeDescriptorSets*>(args);
-      for (uint32_t i = 0; a.pDescriptorSets != nullptr && i < a.descriptorSetCount; ++i) {
-        descriptors.Remove(a.pDescriptorSets[i]);
       }
       break;
     }
@@ -65,6 +53,28 @@ void Session::NoteDescriptors(HostDevice& device, uint16_t command, const void* 
       const auto& a = *static_cast<const proto::Args_vkUpdateDescriptorSets*>(args);
       descriptors.Update(a.pDescriptorWrites, a.descriptorWriteCount, a.pDescriptorCopies,
                          a.descriptorCopyCount);
+      break;
+    }
+    default:
+      break;
+  }
+}
+
+void Session::ForgetDescriptors(HostDevice& device, uint16_t command, const void* args) {
+  HostDescriptors& descriptors = device.descriptors();
+  switch (command) {
+    case number::vkDestroyDescriptorSetLayout:
+      descriptors.Remove(
+          static_cast<const proto::Args_vkDestroyDescriptorSetLayout*>(args)->descriptorSetLayout);
+      break;
+    case number::vkDestroyBufferView:
+      descriptors.Remove(static_cast<const proto::Args_vkDestroyBufferView*>(args)->bufferView);
+      break;
+    case number::vkFreeDescriptorSets: {
+      const auto& a = *static_cast<const proto::Args_vkFreeDescriptorSets*>(args);
+      for (uint32_t i = 0; a.pDescriptorSets != nullptr && i < a.descriptorSetCount; ++i) {
+        descriptors.Remove(a.pDescriptorSets[i]);
+      }
       break;
     }
     default:

@@ -90,8 +90,8 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
       instance_->table().vkCreateDevice(args.physicalDevice, &create_info, nullptr, args.pDevice);
   if (args.ret == VK_SUCCESS) {
     devices_[*args.pDevice] = std::make_unique<HostDevice>(
-        decoder_.new_ids().front(), *args.pDevice, *physical, instance_->get_device_proc_addr(),
-        outbox_, any_device_lost_, hello_.compare_all_memory);
+        stream_.decoder.new_ids().front(), *args.pDevice, *physical,
+        instance_->get_device_proc_addr(), outbox_, any_device_lost_, hello_.compare_all_memory);
     devices_[*args.pDevice]->NoteQueues(info);
     if (queues) {
       devices_[*args.pDevice]->SetSpareQueue(spare);
@@ -136,7 +136,7 @@ bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPool
     return false;
   }
   const uint64_t room = RoomForResults(device, args);
-  auto* scratch = static_cast<std::byte*>(arena_.Allocate(room));
+  auto* scratch = static_cast<std::byte*>(stream_.arena.Allocate(room));
   if (scratch == nullptr) {
     return false;
   }
@@ -148,7 +148,7 @@ bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPool
 
 bool Session::AnswerQueriesLater(const proto::Command& command,
                                  const proto::Args_vkGetQueryPoolResults& args) {
-  HostDevice* device = objects_.device();
+  HostDevice* device = stream_.resolver.device();
   if (device == nullptr || !device->physical().WaitsInQueryResults() || device->IsIdle() ||
       !IsSensible(args)) {
     return false;
@@ -172,30 +172,36 @@ bool Session::AnswerQueriesLater(const proto::Command& command,
   return true;
 }
 
-void Session::NoteChildren(uint64_t pool, VkResult result) {
+void Session::NoteChildren(uint64_t pool, const std::vector<proto::ObjectId>& ids,
+                           VkResult result) {
   if (result == VK_SUCCESS) {
+    const std::lock_guard lock(children_mutex_);
     std::vector<proto::ObjectId>& children = pool_children_[pool];
-    children.insert(children.end(), decoder_.new_ids().begin(), decoder_.new_ids().end());
+    children.insert(children.end(), ids.begin(), ids.end());
   }
 }
 
-void Session::ForgetChildren(uint64_t pool) {
+std::vector<proto::ObjectId> Session::ChildrenOf(uint64_t pool) {
+  const std::lock_guard lock(children_mutex_);
   const auto found = pool_children_.find(pool);
-  if (found != pool_children_.end()) {
-    for (const proto::ObjectId id : found->second) {
-      if (HostDevice* device = objects_.DeviceOf(id)) {
-        const uint64_t handle = objects_.Handle(id);
-        const auto type = static_cast<proto::HandleType>(proto::ObjectTypeByte(id));
-        if (type == proto::HandleType::kCommandBuffer) {
-          device->recorded_writes().Forget(reinterpret_cast<VkCommandBuffer>(handle));
-        } else if (type == proto::HandleType::kDescriptorSet) {
-          device->descriptors().Remove(reinterpret_cast<VkDescriptorSet>(handle));
-        }
+  return found == pool_children_.end() ? std::vector<proto::ObjectId>() : found->second;
+}
+
+void Session::ForgetChildren(uint64_t pool) {
+  for (const proto::ObjectId id : ChildrenOf(pool)) {
+    if (HostDevice* device = objects_.DeviceOf(id)) {
+      const uint64_t handle = objects_.Handle(id);
+      const auto type = static_cast<proto::HandleType>(proto::ObjectTypeByte(id));
+      if (type == proto::HandleType::kCommandBuffer) {
+        device->recorded_writes().Forget(reinterpret_cast<VkCommandBuffer>(handle));
+      } else if (type == proto::HandleType::kDescriptorSet) {
+        device->descriptors().Remove(reinterpret_cast<VkDescriptorSet>(handle));
       }
-      objects_.Remove(id);
     }
-    pool_children_.erase(found);
+    objects_.Remove(id);
   }
+  const std::lock_guard lock(children_mutex_);
+  pool_children_.erase(pool);
 }
 
 }  // namespace vesper::server

@@ -267,8 +267,8 @@ bool Session::ConvertCooperativeVectorMatrix(
     return false;
   }
   const uint64_t room = *args.pTargetSize;
-  void* from = arena_.Allocate(std::max(*source, args.sourceSize));
-  void* to = arena_.Allocate(std::max(*target, room));
+  void* from = stream_.arena.Allocate(std::max(*source, args.sourceSize));
+  void* to = stream_.arena.Allocate(std::max(*target, room));
   if (from == nullptr || to == nullptr) {
     return false;
   }

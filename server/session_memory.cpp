@@ -17,7 +17,7 @@ constexpr uint64_t kFetchedPiece = 256u << 10;
 template <typename Region>
 bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags, Region* regions,
                    uint32_t count, const uint64_t* offsets, uint64_t data_size, std::byte* data) {
-  const ImageInfo* found = device.resources().Find(image);
+  const std::shared_ptr<const ImageInfo> found = device.resources().Find(image);
   if (found == nullptr) {
     return false;
   }
@@ -123,11 +123,16 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
     reader = nullptr;
   }
   args.ret = device.table().vkAllocateMemory(args.device, &info, nullptr, args.pMemory);
+  if (args.ret != VK_SUCCESS && !tasks_.IsIdle()) {
+    // What the program has freed may be waiting to be freed.
+    tasks_.WaitForAll();
+    args.ret = device.table().vkAllocateMemory(args.device, &info, nullptr, args.pMemory);
+  }
   const VkMemoryPropertyFlags flags = memory.memoryTypes[info.memoryTypeIndex].propertyFlags;
   if (args.ret == VK_SUCCESS && (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0) {
     auto made = std::make_shared<HostMemory>(
         device.table(), device.handle(),
-        HostMemory::Info{decoder_.new_ids().front(), *args.pMemory, info.allocationSize,
+        HostMemory::Info{stream_.decoder.new_ids().front(), *args.pMemory, info.allocationSize,
                          (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
                          device.physical().properties.limits.nonCoherentAtomSize,
                          device.compares_all_memory(), reader, info.memoryTypeIndex,
@@ -243,7 +248,7 @@ void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos,
   }
 }
 
-void Session::MakeUpRequirements(uint16_t command, void* args) {
+void Session::MakeUpRequirements(const HostDevice* device, uint16_t command, void* args) {
   namespace number = proto::command_number;
   constexpr VkDeviceSize kSize = 65536;
   VkMemoryRequirements2* requirements =
@@ -252,8 +257,8 @@ void Session::MakeUpRequirements(uint16_t command, void* args) {
       : command == number::vkGetImageMemoryRequirements2
           ? static_cast<proto::Args_vkGetImageMemoryRequirements2*>(args)->pMemoryRequirements
           : nullptr;
-  if (requirements != nullptr && objects_.device() != nullptr) {
-    const uint32_t types = objects_.device()->physical().memory.memoryTypeCount;
+  if (requirements != nullptr && device != nullptr) {
+    const uint32_t types = device->physical().memory.memoryTypeCount;
     requirements->memoryRequirements = {kSize, kSize,
                                         static_cast<uint32_t>((uint64_t{1} << types) - 1)};
   }
@@ -325,7 +330,7 @@ bool Session::CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemory
                      static_cast<std::byte*>(const_cast<void*>(args.pData)))) {
     return false;
   }
-  device.host_writes().AddImage(device.resources().Find(info.dstImage));
+  device.host_writes().AddImage(device.resources().Find(info.dstImage).get());
   args.ret = device.table().vkCopyMemoryToImage(args.device, &info);
   return true;
 }

@@ -2,11 +2,11 @@
 //
 // A worker: the process that serves one session.
 //
-// Three threads besides those of the queues and the driver. The reader receives frames into a
-// bounded inbox and notices when the guest goes; the session's thread executes them; a third waits
-// for the front's SIGTERM, so that the guest can be told. When the guest is gone, nothing that is
-// left matters: the process ends at once, even from the middle of a driver call, and the system
-// takes back what the GPU held. That is also why nothing is destroyed here at the end.
+// Three threads besides those of the queues, the tasks and the driver. The reader receives frames
+// into a bounded inbox and notices when the guest goes; the session's thread executes them; a third
+// waits for the front's SIGTERM, so that the guest can be told. When the guest is gone, nothing
+// that is left matters: the process ends at once, even from the middle of a driver call, and the
+// system takes back what the GPU held. That is also why nothing is destroyed here at the end.
 #include "server/worker.h"
 
 #include <pthread.h>
@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <vector>
@@ -102,6 +103,8 @@ void WaitForTermination(Session& session) {
 
 }  // namespace
 
+unsigned DefaultThreads() { return std::clamp(std::thread::hardware_concurrency(), 2u, 8u); }
+
 int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOptions& options) {
   sigset_t signals;
   ::sigemptyset(&signals);
@@ -119,7 +122,13 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
     return kNoDriver;
   }
   Inbox inbox(kInboxBytes);
-  Session session(*connection, get, options.device_selector, options.memory_reading);
+  Session session(*connection, get, options.device_selector, options.memory_reading,
+                  options.threads.value_or(DefaultThreads()));
+  session.OnFailure([&](const std::string& failure) {
+    spdlog::warn("the guest sent something invalid: {}", failure);
+    session.SayGoodbye(failure.c_str());
+    End(kInvalidGuest);
+  });
   std::thread reader([&] { ReadFrames(*connection, inbox, session); });
   std::thread terminator([&] { WaitForTermination(session); });
 

@@ -3,6 +3,7 @@
 #define VESPER_SERVER_WORKER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "transport/connection.h"
@@ -16,12 +17,17 @@ enum class MemoryReading {
   kCpu,   ///< The CPU.
 };
 
+/// Threads of a session that compile and replay, unless --threads says otherwise. One is left for
+/// others' replays however much is compiled, so there are two at least.
+unsigned DefaultThreads();
+
 struct WorkerOptions {
   std::string
       driver_manifest;  ///< Manifest of the driver to use; empty: whatever the loader finds.
   std::string device_selector;  ///< Index, UUID or name of the device to offer; empty: all of them.
   MemoryReading memory_reading = MemoryReading::kAuto;
-  std::string peer;  ///< Who the guest is, for logs.
+  std::optional<unsigned> threads;  ///< Nothing: DefaultThreads(); 0: all is done in the stream.
+  std::string peer;                 ///< Who the guest is, for logs.
 };
 
 /// How a session ended, as the exit status of the process that served it.

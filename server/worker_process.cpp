@@ -61,6 +61,9 @@ std::vector<std::string> WorkerArguments(const std::string& peer, const Options&
   if (!options.worker.device_selector.empty()) {
     arguments.push_back("--device=" + options.worker.device_selector);
   }
+  if (options.worker.threads) {
+    arguments.push_back("--threads=" + std::to_string(*options.worker.threads));
+  }
   if (options.worker.memory_reading != MemoryReading::kAuto) {
     arguments.push_back(options.worker.memory_reading == MemoryReading::kGpu ? "--read-memory=gpu"
                                                                              : "--read-memory=cpu");

@@ -9,8 +9,12 @@
 
 namespace vesper::tests {
 
-WireHost::WireHost(std::unique_ptr<transport::Connection> connection)
-    : connection_(std::move(connection)), thread_([this] { Run(); }) {}
+WireHost::WireHost(std::unique_ptr<transport::Connection> connection, unsigned threads,
+                   server::CommandObserver* observer)
+    : connection_(std::move(connection)),
+      threads_(threads),
+      observer_(observer),
+      thread_([this] { Run(); }) {}
 
 WireHost::~WireHost() {
   connection_->Shutdown();
@@ -24,10 +28,33 @@ const std::string& WireHost::Finish() {
   return error_;
 }
 
+void WireHost::WaitForTasks() {
+  const std::lock_guard lock(mutex_);
+  if (session_ != nullptr) {
+    session_->WaitForTasks();
+  }
+}
+
 void WireHost::Kill() { connection_->Shutdown(); }
 
 void WireHost::Run() {
-  server::Session session(*connection_, &MockVulkan::GetProcAddr, "");
+  server::Session session(*connection_, &MockVulkan::GetProcAddr, "", server::MemoryReading::kAuto,
+                          threads_);
+  session.SetObserver(observer_);
+  std::mutex failure_mutex;
+  std::string failure;  // of a task
+  session.OnFailure([&](const std::string& error) {
+    {
+      const std::lock_guard lock(failure_mutex);
+      failure = error;
+    }
+    session.SayGoodbye(error.c_str());
+    connection_->Shutdown();
+  });
+  {
+    const std::lock_guard lock(mutex_);
+    session_ = &session;
+  }
   proto::FrameSplitter splitter(proto::kMaxFrameBytes);
   bool greeted = false;
   while (error_.empty()) {
@@ -60,6 +87,14 @@ void WireHost::Run() {
     }
   }
   connection_->Shutdown();
+  {
+    const std::lock_guard lock(mutex_);
+    session_ = nullptr;
+  }
+  const std::lock_guard lock(failure_mutex);
+  if (error_.empty()) {
+    error_ = failure;
+  }
 }
 
 }  // namespace vesper::tests

@@ -3,6 +3,7 @@
 #define VESPER_TESTS_FRAMEWORK_WIRE_HOST_H_
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -15,7 +16,8 @@ namespace vesper::tests {
 // Ends when the stream does.
 class WireHost {
  public:
-  explicit WireHost(std::unique_ptr<transport::Connection> connection);
+  WireHost(std::unique_ptr<transport::Connection> connection, unsigned threads,
+           server::CommandObserver* observer);
   // Ends the stream and waits for the thread.
   ~WireHost();
   WireHost(const WireHost&) = delete;
@@ -23,6 +25,8 @@ class WireHost {
 
   // Waits for the end of the session. Then what was wrong with the guest; empty if nothing was.
   const std::string& Finish();
+  // Waits until the session's tasks have ended, if there is a session.
+  void WaitForTasks();
   // Breaks the link, as a worker that is killed does.
   void Kill();
 
@@ -30,8 +34,12 @@ class WireHost {
   void Run();
 
   std::unique_ptr<transport::Connection> connection_;
+  const unsigned threads_;
+  server::CommandObserver* const observer_;
   std::string error_;
-  std::thread thread_;  // keep last
+  std::mutex mutex_;
+  server::Session* session_ = nullptr;  // while it lives
+  std::thread thread_;                  // keep last
 };
 
 }  // namespace vesper::tests

@@ -22,7 +22,7 @@ VkResult WireTest::Connect(const transport::Faults& to_host, const transport::Fa
   auto [guest, host] = transport::MakeLoopback(to_host, to_guest);
   {
     const std::lock_guard lock(host_mutex_);
-    host_ = std::make_unique<WireHost>(std::move(host));
+    host_ = std::make_unique<WireHost>(std::move(host), host_threads_, host_observer_);
   }
   environment_.server = "loopback";
   if (const char* folder = std::getenv("VESPER_SEED_DIR")) {
@@ -56,8 +56,8 @@ VkResult WireTest::CreateDevice() {
   return result;
 }
 
-void WireTest::Open() {
-  ASSERT_EQ(Connect(), VK_SUCCESS);
+void WireTest::Open(const transport::Faults& to_host, const transport::Faults& to_guest) {
+  ASSERT_EQ(Connect(to_host, to_guest), VK_SUCCESS);
   ASSERT_EQ(CreateDevice(), VK_SUCCESS);
   ASSERT_NE(queue_, VK_NULL_HANDLE);
   const VkCommandPoolCreateInfo pool{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr,
@@ -68,6 +68,17 @@ void WireTest::Open() {
 }
 
 void WireTest::Sync() {
+  PassStream();
+  {
+    const std::lock_guard lock(host_mutex_);
+    if (host_ != nullptr) {
+      host_->WaitForTasks();
+    }
+  }
+  PassStream();  // behind it comes what the tasks had to say
+}
+
+void WireTest::PassStream() {
   // With a chain it is asked each time.
   VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};

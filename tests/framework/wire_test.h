@@ -45,10 +45,12 @@ class WireTest : public testing::Test {
     return guest;
   }
   // An instance, a device with two queues of family 0 and one of family 1, and a command pool.
-  void Open();
+  void Open(const transport::Faults& to_host = {}, const transport::Faults& to_guest = {});
   VkResult CreateDevice();
-  // Waits until the host has executed everything that was posted.
+  // Waits until the host has executed everything that was posted, and the guest has heard of it.
   void Sync();
+  // Waits until the stream has come here. What the worker's tasks do may be under way.
+  void PassStream();
   // What reached the driver since the last time, once everything that was posted has.
   std::vector<std::string> Calls();
   void DestroyAll();
@@ -85,6 +87,8 @@ class WireTest : public testing::Test {
   client::Environment environment_;
   std::mutex host_mutex_;  // host_, where a thread of the test looks at it
   std::unique_ptr<WireHost> host_;
+  unsigned host_threads_ = 2;
+  server::CommandObserver* host_observer_ = nullptr;
   bool host_may_complain_ = false;
   VkInstance instance_ = VK_NULL_HANDLE;
   VkPhysicalDevice physical_device_ = VK_NULL_HANDLE;

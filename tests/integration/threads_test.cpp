@@ -175,6 +175,62 @@ TEST_F(ThreadsTest, EachThreadCreatesAndDestroysItsOwnObjects) {
   EXPECT_EQ(0, failures.load());
 }
 
+// Pipelines are made, used and destroyed while other threads do the same; what they are made of
+// goes as soon as they exist, and recordings that were never submitted go with all they name.
+TEST_F(ThreadsTest, EachThreadCompilesRecordsAndDestroysAtOnce) {
+  constexpr uint32_t kThreads = 8;
+  constexpr uint32_t kRounds = 12;
+  const Buffer results = MakeHostBuffer(gpu(), kThreads * kRounds * sizeof(uint32_t));
+  const VkBuffer handle = results.handle;
+  std::mutex queue_lock;
+  std::vector<std::jthread> threads;
+  for (uint32_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      VkCommandPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
+      pool_info.queueFamilyIndex = queue_family;
+      const Owned<VkCommandPool> pool =
+          Make(vk.CreateCommandPool, vk.DestroyCommandPool, pool_info);
+      const Owned<VkFence> fence = MakeFence();
+      for (uint32_t round = 0; round < kRounds; ++round) {
+        VkCommandBufferAllocateInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
+        info.commandPool = pool;
+        info.commandBufferCount = 2;
+        VkCommandBuffer commands[2] = {};
+        VESPER_CHECK(vk.AllocateCommandBuffers(device, &info, commands));
+        const uint32_t slot = t * kRounds + round;
+        {
+          const Kernel kernel = MakeKernel(gpu(), kPushWriteComp, {&handle, 1}, 8);
+          const Buffer unused = MakeHostBuffer(gpu(), 256);
+          for (const VkCommandBuffer each : commands) {
+            RecordInto(each, 0, [&](VkCommandBuffer buffer) {
+              const uint32_t push[2] = {slot, slot * 7 + 1};
+              vk.CmdPushConstants(buffer, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, 8, push);
+              for (int i = 0; i < 200; ++i) {
+                kernel.Dispatch(gpu(), buffer, 1);
+              }
+              vk.CmdFillBuffer(buffer, unused.handle, 0, VK_WHOLE_SIZE, 1);
+              FullBarrier(buffer);
+            });
+            if (each == commands[0]) {
+              {
+                const std::lock_guard lock(queue_lock);
+                Submit(each, fence);
+              }
+              Wait(fence);
+            }
+          }
+        }
+        VESPER_CHECK(vk.ResetFences(device, 1, fence.address()));
+        vk.FreeCommandBuffers(device, pool, 2, commands);
+      }
+    });
+  }
+  threads.clear();
+  for (uint32_t slot = 0; slot < kThreads * kRounds; ++slot) {
+    EXPECT_EQ(slot * 7 + 1, results.As<uint32_t>()[slot]);
+  }
+}
+
 TEST(ThreadsWithoutAFixture, EachThreadHasItsOwnInstance) {
   std::atomic<int> right = 0;
   std::vector<std::jthread> threads;

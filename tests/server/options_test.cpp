@@ -37,9 +37,12 @@ TEST(OptionsTest, DefaultsAreForOnePrivateUser) {
   EXPECT_EQ(options.worker_fd, -1);
   EXPECT_EQ(options.log_level, "info");
   EXPECT_EQ(options.worker.memory_reading, MemoryReading::kAuto);
+  EXPECT_FALSE(options.worker.threads.has_value());
 }
 
 TEST(OptionsTest, WhoReadsMemoryIsAChoiceOfThree) {
+  EXPECT_EQ(ParseGood({"--threads=0"}).worker.threads, 0u);
+  EXPECT_EQ(ParseGood({"--threads", "5"}).worker.threads, 5u);
   EXPECT_EQ(ParseGood({"--read-memory=gpu"}).worker.memory_reading, MemoryReading::kGpu);
   EXPECT_EQ(ParseGood({"--read-memory=cpu"}).worker.memory_reading, MemoryReading::kCpu);
   int status = -1;
