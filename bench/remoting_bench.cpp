@@ -9,10 +9,13 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "bench/run_program.h"
 #include "examples/common/device.h"
 #include "examples/common/resources.h"
+#include "shaders/count_comp.h"
 
 namespace vesper::bench {
 namespace {
@@ -25,6 +28,8 @@ using examples::Instance;
 constexpr VkDeviceSize kMappedBytes = 16u << 20;
 constexpr size_t kPageBytes = 4096;
 constexpr int kCommandsPerBuffer = 1000;
+constexpr int kRecordingThreads = 8;
+constexpr int kCommandsPerThread = 100'000;
 
 /// The work that each benchmark submits: one command buffer and the fence that says it is done.
 class Work {
@@ -83,6 +88,62 @@ void Record(benchmark::State& state, const Device& device) {
   // What was recorded may still be on its way; the next benchmark must not wait for it.
   vk.ResetCommandPool(device.handle(), work.pool(), 0);
   work.SubmitEmpty();
+}
+
+/// Threads record small commands, each into a command pool of its own, and all of it is executed:
+/// how fast a host replays what several threads have recorded.
+void RecordOnThreads(benchmark::State& state, const Device& device) {
+  const DeviceCommands& vk = device.commands();
+  std::vector<Work> works;
+  for (int i = 0; i < kRecordingThreads; ++i) {
+    works.emplace_back(device);
+  }
+  const VkViewport viewport{0, 0, 64, 64, 0, 1};
+  for (auto _ : state) {
+    std::vector<std::thread> threads;
+    for (const Work& work : works) {
+      threads.emplace_back([&] {
+        vk.ResetCommandPool(device.handle(), work.pool(), 0);
+        examples::BeginCommands(device, work.commands());
+        for (int i = 0; i < kCommandsPerThread; ++i) {
+          vk.CmdSetViewport(work.commands(), 0, 1, &viewport);
+        }
+        vk.EndCommandBuffer(work.commands());
+      });
+    }
+    std::vector<VkCommandBufferSubmitInfo> buffers;
+    for (size_t i = 0; i < works.size(); ++i) {
+      threads[i].join();
+      buffers.push_back({.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
+                         .commandBuffer = works[i].commands()});
+    }
+    const VkSubmitInfo2 info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
+                                .commandBufferInfoCount = static_cast<uint32_t>(buffers.size()),
+                                .pCommandBufferInfos = buffers.data()};
+    if (vk.QueueSubmit2(device.queue(), 1, &info, VK_NULL_HANDLE) != VK_SUCCESS ||
+        vk.DeviceWaitIdle(device.handle()) != VK_SUCCESS) {
+      state.SkipWithError("the submission failed");
+      break;
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kRecordingThreads * kCommandsPerThread);
+}
+
+/// A shader module and a pipeline, as the thread sees it that makes them.
+void CreatePipeline(benchmark::State& state, const Device& device) {
+  const VkDescriptorSetLayoutBinding binding = {
+      .binding = 0,
+      .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+      .descriptorCount = 1,
+      .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
+  };
+  const auto set_layout = examples::MakeDescriptorSetLayout(device, {&binding, 1});
+  const auto layout =
+      examples::MakePipelineLayout(device, set_layout.get(), {VK_SHADER_STAGE_COMPUTE_BIT, 0, 4});
+  for (auto _ : state) {
+    const auto pipeline = examples::MakeComputePipeline(device, layout.get(), kCountComp);
+    benchmark::DoNotOptimize(pipeline.get());
+  }
 }
 
 void CreateBuffer(benchmark::State& state, const Device& device) {
@@ -164,6 +225,8 @@ int Run(int argc, char** argv) {
   benchmark::RegisterBenchmark("start_up", StartUp)->UseRealTime()->Unit(benchmark::kMillisecond);
   add("submit_and_wait", SubmitAndWait)->Unit(benchmark::kMicrosecond);
   add("record_1000_commands", Record)->Unit(benchmark::kMicrosecond);
+  add("record_8_x_100000_commands", RecordOnThreads)->Unit(benchmark::kMillisecond);
+  add("create_pipeline", CreatePipeline)->Unit(benchmark::kMicrosecond);
   add("create_buffer", CreateBuffer)->Unit(benchmark::kMicrosecond);
   add("ask_about_100_formats", AskAboutFormats)->Unit(benchmark::kMicrosecond);
   add("write_16_mib_mapping/pages", WriteMapped)
