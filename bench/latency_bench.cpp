@@ -266,9 +266,9 @@ class Latencies {
       }
       const double rate = static_cast<double>(count - warm) / SecondsSince(begin);
       examples::Check(vk.DeviceWaitIdle(device_.handle()), "vkDeviceWaitIdle");
-      PrintValue("frames of " + std::string(length) + ", " + std::to_string(in_flight) +
-                     " in flight",
-                 "frame/s", rate);
+      PrintValue(
+          "frames of " + std::string(length) + ", " + std::to_string(in_flight) + " in flight",
+          "frame/s", rate);
     }
   }
 

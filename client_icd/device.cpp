@@ -44,9 +44,7 @@ Device::Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
       allocator_(allocator),
       enabled_extensions_(std::move(enabled_extensions)),
       answer_scope_(answer_scope),
-      state_(std::make_shared<DeviceState>()) {
-  session_.AddDevice(id, state_);
-}
+      state_(session_.AddDevice(id)) {}
 
 Device::~Device() {
   session_.RemoveDevice(id);
@@ -131,6 +129,21 @@ void Device::RemoveMapped(const Shadow* shadow) {
 
 namespace entry {
 
+namespace {
+
+class ExpectedDevice {
+ public:
+  explicit ExpectedDevice(Session& session) : session_(session) { session_.ExpectDevice(); }
+  ~ExpectedDevice() { session_.StopExpectingDevice(); }
+  ExpectedDevice(const ExpectedDevice&) = delete;
+  ExpectedDevice& operator=(const ExpectedDevice&) = delete;
+
+ private:
+  Session& session_;
+};
+
+}  // namespace
+
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
                                               const VkDeviceCreateInfo* pCreateInfo,
                                               const VkAllocationCallbacks* pAllocator,
@@ -160,6 +173,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
                                 *physical_device.answer_scope());
   }
   constexpr uint32_t kErrors = kHostMemory | kDeviceMemory | kInitialization;
+  const ExpectedDevice expected(session);
   proto::ObjectId id = 0;
   VkDevice wire_handle = VK_NULL_HANDLE;
   proto::Args_vkCreateDevice args{physicalDevice, &create_info, nullptr, &wire_handle};
@@ -192,7 +206,6 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
     vkDestroyDevice(device->handle(), pAllocator);
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
-  session.Flush();  // the host lends memory as soon as it hears of queues
   *pDevice = device->handle();
   return VK_SUCCESS;
 }

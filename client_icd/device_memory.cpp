@@ -252,7 +252,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
     memory->is_host_visible = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
     memory->is_coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0;
   }
-  // Nothing that was submitted can have written to it, so its first mapping has nothing to wait for.
+  // Nothing that was submitted can have written to it, so its first mapping has nothing to wait
+  // for.
   memory->agreed_at = owner.releases();
   memory->leased_from = TakeLease(owner, *pAllocateInfo);
   proto::Args_vkAllocateMemory args{device, pAllocateInfo, nullptr, pMemory};

@@ -27,7 +27,7 @@ struct DeviceMemory {
   bool is_host_visible = false;
   bool is_coherent = false;
   bool is_mapped = false;
-  std::byte* imported = nullptr;  // the program's own memory (imported_memory.h), or null
+  std::byte* imported = nullptr;        // the program's own memory (imported_memory.h), or null
   std::optional<uint32_t> leased_from;  ///< the heap, if the host was not asked
   /// Guest and host agreed when it was allocated or unmapped, after so many releasing calls.
   std::optional<uint64_t> agreed_at;

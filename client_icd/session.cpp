@@ -33,6 +33,9 @@ constexpr size_t kMinBulkBytes = 32u << 10;
 /// Arrays of pushed bytes that are larger are used where they were received.
 constexpr size_t kMinBorrowedBytes = 4096;
 
+/// What a host says about more devices than this is not remembered before they are there.
+constexpr size_t kMaxDevices = 256;
+
 /// A queue that was written keeps this much memory for the next.
 constexpr size_t kKeptBytes = 8u << 20;
 
@@ -476,12 +479,19 @@ bool Session::HandlePush(const proto::Command& command) {
     }
     case number::vesperLeaseMemory: {
       const auto& lease = *static_cast<const proto::Args_vesperLeaseMemory*>(raw);
+      if (lease.heap >= VK_MAX_MEMORY_HEAPS) {
+        return false;
+      }
       const std::lock_guard lock(objects_mutex_);
-      if (const auto found = devices_.find(lease.device);
-          found != devices_.end() && lease.heap < VK_MAX_MEMORY_HEAPS) {
+      auto found = devices_.find(lease.device);
+      if (found == devices_.end() && expected_devices_ != 0 && devices_.size() < kMaxDevices) {
+        // The first leases come ahead of the reply that tells of the device.
+        found = devices_.emplace(lease.device, std::make_shared<DeviceState>()).first;
+      }
+      if (found != devices_.end()) {
         found->second->lease.Grant(lease.heap, lease.round, lease.size);
       }
-      return lease.heap < VK_MAX_MEMORY_HEAPS;
+      return true;
     }
     default:
       return false;  // goodbye: the session ends

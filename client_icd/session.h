@@ -134,7 +134,12 @@ class Session {
   Shadows& shadows() { return *shadows_; }
 
   // Devices, to be told of failures.
-  void AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device);
+  /// A device is being created: what the host says about one that isn't known is remembered …
+  void ExpectDevice();
+  /// … and forgotten now, unless it was about one that has been added.
+  void StopExpectingDevice();
+  /// The device's state, which may know already what the host has said about the device.
+  std::shared_ptr<DeviceState> AddDevice(proto::ObjectId id);
   void RemoveDevice(proto::ObjectId id);
 
  private:
@@ -204,7 +209,8 @@ class Session {
 
   std::unique_ptr<Shadows> shadows_;
 
-  std::mutex objects_mutex_;  // devices_
+  std::mutex objects_mutex_;  // devices_, expected_devices_
+  size_t expected_devices_ = 0;
   std::unordered_map<proto::ObjectId, std::shared_ptr<DeviceState>> devices_;
 
   proto::FrameSplitter splitter_{proto::kMaxSetupBytes};

@@ -34,9 +34,25 @@ void Session::RemoveQueue(proto::ObjectId id) {
   queues_.erase(id);
 }
 
-void Session::AddDevice(proto::ObjectId id, std::shared_ptr<DeviceState> device) {
+void Session::ExpectDevice() {
   const std::lock_guard lock(objects_mutex_);
-  devices_.emplace(id, std::move(device));
+  ++expected_devices_;
+}
+
+void Session::StopExpectingDevice() {
+  const std::lock_guard lock(objects_mutex_);
+  if (--expected_devices_ == 0) {
+    std::erase_if(devices_, [](const auto& device) { return device.second.use_count() == 1; });
+  }
+}
+
+std::shared_ptr<DeviceState> Session::AddDevice(proto::ObjectId id) {
+  const std::lock_guard lock(objects_mutex_);
+  std::shared_ptr<DeviceState>& device = devices_[id];
+  if (device == nullptr) {
+    device = std::make_shared<DeviceState>();
+  }
+  return device;
 }
 
 void Session::RemoveDevice(proto::ObjectId id) {

@@ -96,6 +96,10 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
     if (queues) {
       devices_[*args.pDevice]->SetSpareQueue(spare);
     }
+    // Ahead of the reply, so that the guest's first allocation can be posted.
+    for (uint32_t heap = 0; heap < physical->memory.memoryHeapCount; ++heap) {
+      RenewLease(*devices_[*args.pDevice], heap);
+    }
   }
   return args.ret;
 }
@@ -123,10 +127,6 @@ bool Session::GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& arg
   if (queue == nullptr) {
     device.ReportLost(VK_ERROR_INITIALIZATION_FAILED);
     return true;
-  }
-  // The guest knows the device by now.
-  for (uint32_t heap = 0; heap < device.physical().memory.memoryHeapCount; ++heap) {
-    RenewLease(device, heap);
   }
   return objects_.Add(args.queue, reinterpret_cast<uint64_t>(queue->handle()), &device);
 }

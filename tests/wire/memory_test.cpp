@@ -55,6 +55,7 @@ class Memory : public WireTest {
 TEST_F(Memory, FreshMappingsAreZeroOnBothSides) {
   const std::byte* data = Map(10'000, kMockCoherent);
   EXPECT_THAT(std::vector<std::byte>(data, data + 10'000), Each(std::byte{0}));
+  Sync();
   EXPECT_THAT(std::vector<std::byte>(mock_.Memory(0).begin(), mock_.Memory(0).end()),
               Each(std::byte{0}))
       << "another program's bytes must not leak, and both must start alike";

@@ -51,7 +51,7 @@ class Tasks : public WireTest {
     const VkComputePipelineCreateInfo info{
         VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         nullptr,
-        0,
+        flags_,
         {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, nullptr, 0,
          VK_SHADER_STAGE_COMPUTE_BIT, module, "main", nullptr},
         layout,
@@ -113,6 +113,7 @@ class Tasks : public WireTest {
   }
 
   Door door_;
+  VkPipelineCreateFlags flags_ = 0;  // of the pipelines to come
   std::thread compiler_;
   VkResult compiled_ = VK_NOT_READY;
   VkShaderModule module_ = VK_NULL_HANDLE;
@@ -177,6 +178,7 @@ TEST_F(Tasks, InputsLiveUntilTheCompilationEndsAndTheStreamGoesOn) {
   EXPECT_LT(Position("vkDestroyShaderModule"), Position("vkDestroyPipelineLayout"));
   VkPipeline other = VK_NULL_HANDLE;
   EXPECT_EQ(CreatePipeline(module, layout, &other), VK_SUCCESS);
+  Sync();
   EXPECT_NE(Arguments<proto::Args_vkCreateComputePipelines>("vkCreateComputePipelines", 1)
                 .pCreateInfos[0]
                 .stage.module,
@@ -192,6 +194,7 @@ TEST_F(Tasks, WhatReadsACacheWaitsForCompilationsWithIt) {
                                        VK_PIPELINE_CACHE_CREATE_EXTERNALLY_SYNCHRONIZED_BIT};
   VkPipelineCache cache = VK_NULL_HANDLE;
   ASSERT_EQ(vk::vkCreatePipelineCache(device_, &info, nullptr, &cache), VK_SUCCESS);
+  Sync();
   EXPECT_EQ(
       Arguments<proto::Args_vkCreatePipelineCache>("vkCreatePipelineCache").pCreateInfo->flags, 0u)
       << "tasks meet in it";
@@ -212,6 +215,7 @@ TEST_F(Tasks, WhatReadsACacheWaitsForCompilationsWithIt) {
 }
 
 TEST_F(Tasks, AFailedCompilationIsTheCallersToKnow) {
+  flags_ = VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT;  // asks for the result
   module_ = CreateModule();
   layout_ = CreateLayout();
   mock_.FailNext(number::vkCreateComputePipelines, VK_ERROR_OUT_OF_DEVICE_MEMORY);
@@ -224,6 +228,7 @@ TEST_F(Tasks, AFailedCompilationIsTheCallersToKnow) {
 }
 
 TEST_F(Tasks, ASessionEndsWhileACompilationHangs) {
+  flags_ = VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT;  // waits for the result
   CompileSlowly();
   vk::vkDestroyShaderModule(device_, module_, nullptr);
   RecordDispatch(AllocateCommandBuffer());
@@ -429,7 +434,7 @@ TEST_F(Tasks, ResetAndFreeAndDestroyComeAfterReplays) {
   PassStream();
   ASSERT_TRUE(door_.WaitFor(1));
   EXPECT_THAT(mock_.Names(), UnorderedElementsAre("vkBeginCommandBuffer", "vkCmdDispatch",
-                                                  "vkGetPhysicalDeviceFormatProperties2"));
+                                                  "vkGetPhysicalDeviceMemoryProperties2"));
   door_.Open();
   Sync();
   EXPECT_LT(Position("vkCmdFillBuffer"), Position("vkDestroyBuffer"));

@@ -285,6 +285,7 @@ TEST_F(WriteSet, MemoryThatIsYoungerThanTheWorkIsOutOfItsReach) {
               VK_SUCCESS);
     data[by_address] = static_cast<const std::byte*>(mapped);
   }
+  Sync();
   EXPECT_EQ(data[0][0], std::byte{0}) << "what a driver's memory holds is nobody's business";
   EXPECT_EQ(mock_.Memory(1)[0], std::byte{0});
   EXPECT_EQ(data[1][0], mock_.Memory(2)[0]) << "the work may have been told the address since";
