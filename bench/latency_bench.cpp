@@ -17,9 +17,9 @@
 #include "bench/figures.h"
 #include "bench/gpu_memory.h"
 #include "bench/run_program.h"
-#include "bench/spin_comp.h"
 #include "examples/common/failure.h"
 #include "examples/common/resources.h"
+#include "shaders/spin_comp.h"
 
 namespace vesper::bench {
 namespace {
@@ -135,9 +135,11 @@ class Latencies {
   void SubmitAndWait() const {
     const auto fence = MakeFence(device_);
     PrintFigure("submit and wait, nothing to do", Unit::kMicroseconds,
-                Measure(effort_, [&](Repetition&) {
+                Measure(effort_, [&](Repetition& repetition) {
                   Submit(device_, VK_NULL_HANDLE, fence.get());
+                  repetition.EndPhase("submit");
                   WaitAndReset(device_, fence.get());
+                  repetition.EndPhase("wait");
                 }));
   }
 
@@ -169,13 +171,14 @@ class Latencies {
     const VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
                                      .size = 4096,
                                      .usage = VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT};
-    const Measured measured = Measure(effort_, [&](Repetition&) {
+    const Measured measured = Measure(effort_, [&](Repetition& repetition) {
       for (int i = 0; i < kPairs; ++i) {
         VkBuffer buffer = VK_NULL_HANDLE;
         examples::Check(vk.CreateBuffer(device_.handle(), &info, nullptr, &buffer),
                         "vkCreateBuffer");
         vk.DestroyBuffer(device_.handle(), buffer, nullptr);
       }
+      repetition.EndPhase("pairs");
     });
     PrintValue("create and destroy a buffer", "kpair/s", kPairs / measured.seconds / 1e3);
   }
@@ -183,10 +186,13 @@ class Latencies {
   void PollFence() const {
     constexpr int kPolls = 1000;
     const auto fence = MakeFence(device_);
-    const Measured measured = Measure(effort_, [&](Repetition&) {
+    const auto get_status = reinterpret_cast<PFN_vkGetFenceStatus>(
+        device_.instance().commands().GetDeviceProcAddr(device_.handle(), "vkGetFenceStatus"));
+    const Measured measured = Measure(effort_, [&](Repetition& repetition) {
       for (int i = 0; i < kPolls; ++i) {
-        device_.commands().GetFenceStatus(device_.handle(), fence.get());
+        get_status(device_.handle(), fence.get());
       }
+      repetition.EndPhase("polls");
     });
     PrintValue("ask for a fence's status", "Mcall/s", kPolls / measured.seconds / 1e6);
   }
@@ -223,12 +229,14 @@ class Latencies {
       return frame.commands;
     }()),
                     "vkEndCommandBuffer");
-    const Measured measured = Measure(effort_, [&](Repetition&) {
+    const Measured measured = Measure(effort_, [&](Repetition& repetition) {
       for (int i = 1; i < kSubmissions; ++i) {
         Submit(device_, frame.commands, VK_NULL_HANDLE);
       }
       Submit(device_, frame.commands, fence.get());
+      repetition.EndPhase("submit");
       WaitAndReset(device_, fence.get());
+      repetition.EndPhase("wait");
     });
     PrintValue("10,000 small submissions in flight", "ksubm/s",
                kSubmissions / measured.seconds / 1e3);

@@ -93,7 +93,8 @@ TEST_F(DeviceMemoryTest, UnmapAndRemapKeepsContents) {
 TEST_F(DeviceMemoryTest, UntilThereIsNoMore) {
   // Blocks of a sixteenth of the heap, never touched. A driver that looks at what there is refuses
   // some of them; what is freed can be had again.
-  const uint32_t type = FindMemoryType(~0u, kCoherent);
+  // The device's own memory: no driver has to provide pages for it.
+  const uint32_t type = FindMemoryType(~0u, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
   const VkDeviceSize heap =
       gpu().memory_properties.memoryHeaps[gpu().memory_properties.memoryTypes[type].heapIndex].size;
   VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};

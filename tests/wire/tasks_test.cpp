@@ -576,9 +576,11 @@ TEST_F(Tasks, AMalformedRecordingEndsTheSession) {
   ASSERT_EQ(vk::vkCreateEvent(second, &info, nullptr, &event), VK_SUCCESS);
   vk::vkCmdSetEvent(commands, event, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
   ASSERT_EQ(vk::vkEndCommandBuffer(commands), VK_SUCCESS);
-  vk::vkGetFenceStatus(device_, CreateFence());  // sends what was posted
+  const VkFence fence = CreateFence();
+  vk::vkGetFenceStatus(device_, fence);  // sends what was posted
   EXPECT_NE(host_->Finish(), "");
   EXPECT_EQ(mock_.Count("vkCmdSetEvent"), 0u);
+  vk::vkDestroyFence(device_, fence, nullptr);
   vk::vkDestroyDevice(second, nullptr);
 }
 
