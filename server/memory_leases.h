@@ -17,11 +17,12 @@
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <unordered_map>
 
 namespace vesper::server {
 
-/// The leases of one device. Not thread-safe: the session's thread only. Sizes are in bytes.
+/// The leases of one device. Thread-safe: memory is freed by tasks, too. Sizes are in bytes.
 class MemoryLeases {
  public:
   /// `is_leased`: the guest did not ask.
@@ -30,15 +31,17 @@ class MemoryLeases {
   uint32_t Free(VkDeviceMemory memory);
 
   /// All that the device has allocated of a heap.
-  uint64_t Used(uint32_t heap) const { return heaps_[heap].used; }
+  uint64_t Used(uint32_t heap) const;
   /// True if little is left of the lease, so that it should be renewed.
-  bool IsLow(uint32_t heap) const { return heaps_[heap].lent <= heaps_[heap].last_target / 2; }
+  bool IsLow(uint32_t heap) const;
   /// The guest has given back all that it was lent.
   void Return(uint32_t heap);
-  /// How often it has.
-  uint32_t Round(uint32_t heap) const { return heaps_[heap].round; }
-  /// Lends more; returns how much that is.
-  uint64_t Renew(uint32_t heap, uint64_t available);
+  struct Loan {
+    uint64_t size;
+    uint32_t round;  // how often the guest has given all of the heap's lease back
+  };
+  /// Lends more, or nothing if that is not worth a message.
+  Loan Renew(uint32_t heap, uint64_t available);
 
  private:
   struct Heap {
@@ -53,6 +56,7 @@ class MemoryLeases {
     bool is_leased;
   };
 
+  mutable std::mutex mutex_;
   std::array<Heap, VK_MAX_MEMORY_HEAPS> heaps_;
   std::unordered_map<VkDeviceMemory, Allocation> allocations_;
 };

@@ -173,8 +173,8 @@ void Session::RenewLease(HostDevice& device, uint32_t heap) {
   const uint64_t size = device.physical().memory.memoryHeaps[heap].size;
   uint64_t available = size - std::min(size, leases.Used(heap));
   available = std::min(available, instance_->AvailableMemory(device.physical(), heap));
-  if (const uint64_t more = leases.Renew(heap, available); more != 0) {
-    const proto::Args_vesperLeaseMemory args{device.id(), heap, leases.Round(heap), more};
+  if (const MemoryLeases::Loan loan = leases.Renew(heap, available); loan.size != 0) {
+    const proto::Args_vesperLeaseMemory args{device.id(), heap, loan.round, loan.size};
     outbox_.Push(proto::command_number::vesperLeaseMemory, &args);
   }
 }

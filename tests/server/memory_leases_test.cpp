@@ -17,16 +17,16 @@ VkDeviceMemory Memory(uint64_t number) { return reinterpret_cast<VkDeviceMemory>
 TEST(MemoryLeases, APartOfWhatIsAvailable) {
   MemoryLeases leases;
   EXPECT_TRUE(leases.IsLow(0));
-  EXPECT_EQ(leases.Renew(0, 80 * kMiB), 10 * kMiB);
+  EXPECT_EQ(leases.Renew(0, 80 * kMiB).size, 10 * kMiB);
   EXPECT_FALSE(leases.IsLow(0));
-  EXPECT_EQ(leases.Renew(0, 80 * kMiB), 0u) << "it has been lent";
+  EXPECT_EQ(leases.Renew(0, 80 * kMiB).size, 0u) << "it has been lent";
   EXPECT_TRUE(leases.IsLow(1)) << "each heap has its own";
 }
 
 TEST(MemoryLeases, LittleIsNotLent) {
   MemoryLeases leases;
-  EXPECT_EQ(leases.Renew(0, 7 * kMiB), 0u);
-  EXPECT_EQ(leases.Renew(0, 0), 0u);
+  EXPECT_EQ(leases.Renew(0, 7 * kMiB).size, 0u);
+  EXPECT_EQ(leases.Renew(0, 0).size, 0u);
 }
 
 TEST(MemoryLeases, WhatIsTakenIsLentAnew) {
@@ -36,7 +36,7 @@ TEST(MemoryLeases, WhatIsTakenIsLentAnew) {
   EXPECT_FALSE(leases.IsLow(0)) << "more than half is left";
   leases.Allocate(Memory(2), 0, 2 * kMiB, true);
   EXPECT_TRUE(leases.IsLow(0));
-  EXPECT_EQ(leases.Renew(0, 72 * kMiB), 5 * kMiB) << "9 MiB with the 4 that are left";
+  EXPECT_EQ(leases.Renew(0, 72 * kMiB).size, 5 * kMiB) << "9 MiB with the 4 that are left";
   EXPECT_EQ(leases.Used(0), 6 * kMiB);
 }
 
@@ -64,7 +64,7 @@ TEST(MemoryLeases, WhatIsPostedIsThere) {
     uint64_t last = 0;
     for (int step = 0; step < 300; ++step) {
       if (leases.IsLow(0)) {
-        on_the_way += leases.Renew(0, size - leases.Used(0));
+        on_the_way += leases.Renew(0, size - leases.Used(0)).size;
       }
       if (random.OneIn(2)) {
         guest += std::exchange(on_the_way, 0);

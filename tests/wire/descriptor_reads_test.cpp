@@ -371,6 +371,7 @@ TEST_F(DescriptorReads, ASignalReleasesWhatWaitingWorkNames) {
   signals.signalSemaphoreCount = 1;
   signals.pSignalSemaphores = &semaphore;
   ASSERT_EQ(vk::vkQueueSubmit(queue_, 1, &waits, VK_NULL_HANDLE), VK_SUCCESS);
+  Sync();
   ProgramWritesEverywhere();
   ASSERT_EQ(vk::vkQueueSubmit(queue_, 1, &signals, fence_), VK_SUCCESS);
   ASSERT_EQ(Wait(fence_), VK_SUCCESS);
