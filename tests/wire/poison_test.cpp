@@ -56,6 +56,7 @@ void Poison::TryEveryCommand(size_t* posted) {
     const Kind& kind = found->second;
     ++tried;
     for (const VkResult error : {VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY}) {
+      Sync();
       mock_.FailNext(command, error);
       uint64_t handle = 0;
       const VkResult result = kind.create(&handle);
@@ -399,6 +400,7 @@ TEST_F(NoPosts, WhatTheDriverMayRefuseIsCalled) {
         number::vkCreateRayTracingPipelinesKHR, number::vkCreateRayTracingPipelinesNV,
         number::vkAllocateDescriptorSets}) {
     SCOPED_TRACE(proto::CommandRecord(command)->name);
+    Sync();  // memory is asked for again if tasks may be about to free some
     mock_.FailNext(command, VK_ERROR_OUT_OF_HOST_MEMORY);
     uint64_t handle = 0;
     EXPECT_EQ(kinds_.at(command).create(&handle), VK_ERROR_OUT_OF_HOST_MEMORY);
