@@ -380,6 +380,10 @@ void Shadow::DropTwins(ShadowSender& sender) {
   sender.Finish();
   const std::lock_guard lock(merge_mutex_);
   for (const size_t index : spare_twins_) {
+    // A collection that ran out of memory may have left some for the next.
+    if (blocks_[index].state != State::kTracked || blocks_[index].needs_twin) {
+      continue;
+    }
     blocks_[index].has_twin = false;
     ::madvise(twin_ + index * kBlockBytes, BlockEnd(index) - index * kBlockBytes, MADV_DONTNEED);
   }
