@@ -3,7 +3,8 @@
 // VkBuffer: creation, the older forms of its commands, and binding. The guest remembers what each
 // buffer may be used for: from that follows which submissions can reach the memory that it is bound
 // to, and whether the device may write there. Creating and binding are posted, but where the driver
-// may refuse for other reasons than that memory is out.
+// may refuse for other reasons than that memory is out. An address of the device's is asked for as
+// soon as there is one.
 #include <algorithm>
 
 #include "client_icd/bind_status.h"
@@ -43,6 +44,7 @@ struct Buffer {
   proto::ObjectId memory = 0;
   Send send = Send::kPost;  // how it was created, and is bound
   BufferCreation creation;
+  std::shared_ptr<Question> address;  // null: not asked
   Allocator allocator;
 };
 
@@ -63,6 +65,21 @@ void NoteBufferBind(Device& device, VkBuffer handle, VkDeviceMemory memory, uint
     NoteBind(device, memory, ReachOfBuffer(buffer->usage), IsWrittenByDevice(buffer->usage), offset,
              buffer->size);
   }
+}
+
+/// The buffer has been bound, as far as the guest can tell.
+void AskForAddress(Device& device, VkBuffer handle) {
+  Buffer* buffer = Find(device, handle);
+  if (buffer == nullptr || !device.gives_buffer_addresses() ||
+      (buffer->usage & VK_BUFFER_USAGE_2_SHADER_DEVICE_ADDRESS_BIT) == 0 ||
+      !device.session().Pushes(kPushAddresses)) {
+    return;
+  }
+  const VkBufferDeviceAddressInfo info{VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, nullptr,
+                                       handle};
+  const proto::Args_vkGetBufferDeviceAddress args{device.handle(), &info};
+  buffer->address =
+      device.session().AskAhead(proto::command_number::vkGetBufferDeviceAddress, &args);
 }
 
 }  // namespace
@@ -153,6 +170,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory(VkDevice device, VkBuffer buff
                                      proto::command_number::vkBindBufferMemory, &args, &args.ret,
                                      kHostMemory | kDeviceMemory);
   NoteBufferBind(owner, buffer, memory, memoryOffset);
+  if (result == VK_SUCCESS) {
+    AskForAddress(owner, buffer);
+  }
   return result;
 }
 
@@ -171,8 +191,24 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindBufferMemory2(VkDevice device, uint32_t bin
   WriteBindStatus(pBindInfos, bindInfoCount, result);
   for (uint32_t i = 0; i < bindInfoCount; ++i) {
     NoteBufferBind(owner, pBindInfos[i].buffer, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+    if (result == VK_SUCCESS) {
+      AskForAddress(owner, pBindInfos[i].buffer);
+    }
   }
   return result;
+}
+
+VKAPI_ATTR VkDeviceAddress VKAPI_CALL
+vkGetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo* pInfo) {
+  Device& owner = Device::From(device);
+  proto::Args_vkGetBufferDeviceAddress args{device, pInfo};
+  const Buffer* buffer = Find(owner, pInfo->buffer);
+  if (buffer != nullptr && buffer->address != nullptr) {
+    owner.session().TakeAnswer(*buffer->address, &args);
+  } else {
+    owner.session().Call(proto::command_number::vkGetBufferDeviceAddress, &args);
+  }
+  return args.ret;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL

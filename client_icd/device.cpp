@@ -9,6 +9,7 @@
 #include <new>
 
 #include "client_icd/answers.h"
+#include "client_icd/chain.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/instance.h"
@@ -67,6 +68,18 @@ VkResult Device::TakePendingError(uint32_t reportable) {
     }
   }
   return VK_SUCCESS;
+}
+
+void Device::NoteFeatures(const VkDeviceCreateInfo& create_info) {
+  const auto* core = FindInChain<VkPhysicalDeviceVulkan12Features>(
+      create_info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES);
+  const auto* own = FindInChain<VkPhysicalDeviceBufferDeviceAddressFeatures>(
+      create_info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES);
+  const auto* older = FindInChain<VkPhysicalDeviceBufferDeviceAddressFeaturesEXT>(
+      create_info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES_EXT);
+  gives_buffer_addresses_ = (core != nullptr && core->bufferDeviceAddress == VK_TRUE) ||
+                            (own != nullptr && own->bufferDeviceAddress == VK_TRUE) ||
+                            (older != nullptr && older->bufferDeviceAddress == VK_TRUE);
 }
 
 bool Device::MakeQueues(const VkDeviceCreateInfo& create_info) {
@@ -196,6 +209,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDevice(VkPhysicalDevice physicalDevice,
     session.store().Free(id);
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
+  device->NoteFeatures(*pCreateInfo);
   bool has_queues = false;
   try {
     has_queues = device->MakeQueues(*pCreateInfo);

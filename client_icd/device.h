@@ -42,7 +42,11 @@ class Device : public Dispatchable {
   /// What answers about it depend on, besides the set-up (answers.h).
   const std::optional<proto::Hash128>& answer_scope() const { return answer_scope_; }
   bool IsExtensionEnabled(uint16_t index) const { return enabled_extensions_[index]; }
+  /// True if the program has enabled the feature that lets it ask for addresses of buffers.
+  bool gives_buffer_addresses() const { return gives_buffer_addresses_; }
 
+  /// Remembers which features the program has enabled.
+  void NoteFeatures(const VkDeviceCreateInfo& create_info);
   /// Makes the queues known to guest and host; false if memory is out, which may also be thrown.
   bool MakeQueues(const VkDeviceCreateInfo& create_info);
   Queue* FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFlags flags);
@@ -78,6 +82,7 @@ class Device : public Dispatchable {
   const Allocator allocator_;
   const std::vector<bool> enabled_extensions_;
   const std::optional<proto::Hash128> answer_scope_;
+  bool gives_buffer_addresses_ = false;
   std::shared_ptr<DeviceState> state_;
   std::vector<std::unique_ptr<Queue>> queues_;
   std::atomic<uint64_t> releases_{0};

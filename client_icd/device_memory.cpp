@@ -249,6 +249,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
   if (pAllocateInfo->memoryTypeIndex < properties.memoryTypeCount) {
     const VkMemoryPropertyFlags flags =
         properties.memoryTypes[pAllocateInfo->memoryTypeIndex].propertyFlags;
+    memory->heap = properties.memoryTypes[pAllocateInfo->memoryTypeIndex].heapIndex;
     memory->is_host_visible = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
     memory->is_coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0;
   }
@@ -270,6 +271,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
     return result;
   }
   ++owner.allocations();
+  owner.physical_device().memory_budget().NoteAllocation(memory->heap, memory->size);
   owner.session().store().SetState(ToId(*pMemory), memory);
   if (const VkImportMemoryHostPointerInfoEXT* import = FindImport(*pAllocateInfo)) {
     const VkResult imported = Import(owner, *pMemory, *memory, *import);
@@ -293,6 +295,7 @@ VKAPI_ATTR void VKAPI_CALL vkFreeMemory(VkDevice device, VkDeviceMemory memory,
   owner.session().store().Free(ToId(memory));
   if (object != nullptr) {
     --owner.allocations();
+    owner.physical_device().memory_budget().NoteFree(object->heap, object->size);
     if (object->leased_from.has_value()) {
       owner.lease().Give(*object->leased_from, object->size);
     }

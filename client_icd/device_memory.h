@@ -24,6 +24,7 @@ struct DeviceMemory {
   };
 
   uint64_t size = 0;
+  uint32_t heap = 0;
   bool is_host_visible = false;
   bool is_coherent = false;
   bool is_mapped = false;

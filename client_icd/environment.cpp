@@ -62,6 +62,7 @@ Environment Environment::Read() {
   environment.memory = Variable("VESPER_MEMORY");
   environment.download = Variable("VESPER_DOWNLOAD");
   environment.posts = ReadPostKinds(Variable("VESPER_POST"));
+  environment.pushes = ReadPushKinds(Variable("VESPER_PUSH"));
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");

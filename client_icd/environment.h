@@ -5,6 +5,7 @@
 #include <string>
 
 #include "client_icd/posts.h"
+#include "client_icd/pushes.h"
 #include "proto/compression.h"
 
 namespace vesper::client {
@@ -20,6 +21,8 @@ namespace vesper::client {
 ///   VESPER_POST  what is posted although the driver may refuse it, in words separated by commas:
 ///                  resources, pipelines, descriptors, memory (posts.h); off: none of it. All if
 ///                  not set
+///   VESPER_PUSH  what the guest has before the program asks, or keeps up to date while it goes on
+///                  asking: addresses, budget (pushes.h); off: none of it. All if not set
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
@@ -36,7 +39,8 @@ struct Environment {
   std::string download;
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
   bool always_compress = false;
-  uint32_t posts = kPostAll;  ///< a set of PostKind
+  uint32_t posts = kPostAll;   ///< a set of PostKind
+  uint32_t pushes = kPushAll;  ///< a set of PushKind
   bool debug_sync = false;
   bool debug_log = false;
   std::string stats;

@@ -100,9 +100,13 @@ VkResult CreateObjects(Owner& owner, Send send, uint16_t number, void* args, con
 
 /// What an object that has no state in the guest takes from the program's allocator, if it is given
 /// one: a place to remember the way back. Programs count on being asked (Vulkan 1.4, "Host
-/// Memory"), and on hearing VK_ERROR_OUT_OF_HOST_MEMORY when they refuse.
+/// Memory"), and on hearing VK_ERROR_OUT_OF_HOST_MEMORY when they refuse. Objects whose state is
+/// more than that, and that are destroyed as those without, derive theirs from it.
 struct AllocatedObject {
   explicit AllocatedObject(const Allocator& callbacks) : allocator(callbacks) {}
+  virtual ~AllocatedObject() = default;
+  AllocatedObject(const AllocatedObject&) = delete;
+  AllocatedObject& operator=(const AllocatedObject&) = delete;
 
   Allocator allocator;
 };

@@ -40,7 +40,8 @@ PhysicalDevice::PhysicalDevice(Instance& instance, const proto::PhysicalDeviceSn
     : Dispatchable(snapshot.id),
       instance_(instance),
       snapshot_(snapshot),
-      answer_scope_(proto::Hash128{snapshot.id, 0}) {
+      answer_scope_(proto::Hash128{snapshot.id, 0}),
+      memory_budget_(instance.session(), reinterpret_cast<VkPhysicalDevice>(this)) {
   const void* chain = snapshot.properties->pNext;
   max_buffer_size_ = std::max({
       kLeastMaxSize,
@@ -163,8 +164,15 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceMemoryProperties2(
     VkPhysicalDevice physicalDevice, VkPhysicalDeviceMemoryProperties2* pMemoryProperties) {
   PhysicalDevice& device = PhysicalDevice::From(physicalDevice);
   // Types and heaps never change; what is chained (the budget) does.
+  auto* chain = static_cast<VkBaseOutStructure*>(pMemoryProperties->pNext);
+  if (chain != nullptr && chain->pNext == nullptr &&
+      chain->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT) {
+    device.memory_budget().Get(reinterpret_cast<VkPhysicalDeviceMemoryBudgetPropertiesEXT*>(chain));
+    pMemoryProperties->memoryProperties = device.snapshot().memory->memoryProperties;
+    return;
+  }
   proto::Args_vkGetPhysicalDeviceMemoryProperties2 args{physicalDevice, pMemoryProperties};
-  if (pMemoryProperties->pNext == nullptr ||
+  if (chain == nullptr ||
       !device.session().Call(proto::command_number::vkGetPhysicalDeviceMemoryProperties2, &args)) {
     pMemoryProperties->memoryProperties = device.snapshot().memory->memoryProperties;
   }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "client_icd/memory_budget.h"
 #include "client_icd/object.h"
 #include "client_icd/session.h"
 #include "proto/hash.h"
@@ -27,7 +28,8 @@ VkResult CopyOut(const std::vector<T>& values, uint32_t* count, T* out) {
   return *count < available ? VK_INCOMPLETE : VK_SUCCESS;
 }
 
-/// A VkPhysicalDevice: a view of the snapshot. Owned by the instance, immutable.
+/// A VkPhysicalDevice: a view of the snapshot, immutable but for what memory there is. Owned by the
+/// instance.
 class PhysicalDevice : public Dispatchable {
  public:
   static PhysicalDevice& From(VkPhysicalDevice device) {
@@ -47,6 +49,7 @@ class PhysicalDevice : public Dispatchable {
   const std::optional<proto::Hash128>& answer_scope() const { return answer_scope_; }
   /// The same of an allocation of memory.
   uint64_t max_allocation_size() const { return max_allocation_size_; }
+  MemoryBudget& memory_budget() { return memory_budget_; }
 
  private:
   Instance& instance_;
@@ -54,6 +57,7 @@ class PhysicalDevice : public Dispatchable {
   uint64_t max_buffer_size_;
   const std::optional<proto::Hash128> answer_scope_;
   uint64_t max_allocation_size_;
+  MemoryBudget memory_budget_;
 };
 
 }  // namespace vesper::client

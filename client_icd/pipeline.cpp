@@ -10,6 +10,7 @@
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/graphics_infos.h"
+#include "client_icd/ray_tracing.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
@@ -129,6 +130,11 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateRayTracingPipelinesKHR(
                    device,  VK_NULL_HANDLE,    pipelineCache, count, pCreateInfos + first,
                    nullptr, pPipelines + first};
              });
+  for (uint32_t i = 0; i < createInfoCount; ++i) {
+    if (pPipelines[i] != VK_NULL_HANDLE) {
+      NoteRayTracingPipeline(Device::From(device), pAllocator, pCreateInfos[i], pPipelines[i]);
+    }
+  }
   // The work is done: a deferred operation that was offered has not been made use of.
   return result == VK_SUCCESS && deferredOperation != VK_NULL_HANDLE ? VK_OPERATION_NOT_DEFERRED_KHR
                                                                      : result;

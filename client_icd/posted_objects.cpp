@@ -67,19 +67,6 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateShadersEXT(VkDevice device, uint32_t crea
                 createInfoCount, kHostMemory | kDeviceMemory | kInitialization);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL vkCreateAccelerationStructureKHR(
-    VkDevice device, const VkAccelerationStructureCreateInfoKHR* pCreateInfo,
-    const VkAllocationCallbacks* pAllocator, VkAccelerationStructureKHR* pAccelerationStructure) {
-  constexpr VkAccelerationStructureCreateFlagsKHR kCaptured =
-      VK_ACCELERATION_STRUCTURE_CREATE_DEVICE_ADDRESS_CAPTURE_REPLAY_BIT_KHR;
-  proto::Args_vkCreateAccelerationStructureKHR args{device, pCreateInfo, nullptr,
-                                                    pAccelerationStructure};
-  return Create(device, pAllocator,
-                (pCreateInfo->createFlags & kCaptured) != 0 ? Send::kCall : Send::kPost,
-                command::vkCreateAccelerationStructureKHR, args,
-                HandleType::kAccelerationStructureKHR, pAccelerationStructure, 1, kHostMemory);
-}
-
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateMicromapEXT(VkDevice device,
                                                    const VkMicromapCreateInfoEXT* pCreateInfo,
                                                    const VkAllocationCallbacks* pAllocator,

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_icd/posts.h"
 
-#include <array>
-#include <utility>
-
+#include "client_icd/word_list.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
@@ -49,23 +47,13 @@ uint32_t ReadPostKinds(std::string_view words) {
   if (words.empty()) {
     return kPostAll;
   }
-  constexpr std::array<std::pair<std::string_view, PostKind>, 4> kWords{{
+  constexpr KindWord kWords[] = {
       {"resources", kPostResources},
       {"pipelines", kPostPipelines},
       {"descriptors", kPostDescriptors},
       {"memory", kPostMemory},
-  }};
-  uint32_t kinds = 0;
-  while (!words.empty()) {
-    const size_t comma = words.find(',');
-    for (const auto& [word, kind] : kWords) {
-      if (words.substr(0, comma) == word) {
-        kinds |= kind;
-      }
-    }
-    words.remove_prefix(comma == std::string_view::npos ? words.size() : comma + 1);
-  }
-  return kinds;
+  };
+  return ReadKinds(words, kWords);
 }
 
 }  // namespace vesper::client

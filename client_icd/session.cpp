@@ -138,8 +138,11 @@ void Session::Enqueue(uint16_t number, const void* args) {
   }
 }
 
-bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply) {
-  const uint16_t flags = wants_reply == nullptr ? 0 : proto::kWantsReply;
+bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply,
+                     const std::shared_ptr<Question>& question) {
+  const uint16_t flags = question != nullptr      ? proto::kWantsReply | proto::kIsAhead
+                         : wants_reply != nullptr ? proto::kWantsReply
+                                                  : 0;
   uint64_t serial = 0;
   const auto encode = [&](proto::Buffer& buffer) {
     const size_t header = proto::BeginCommand(buffer, number, flags, serial);
@@ -152,6 +155,9 @@ bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply
     serial = wants_reply->serial = next_serial_++;
     const std::lock_guard calls_lock(calls_mutex_);
     wants_reply->next = std::exchange(calls_, wants_reply);
+  } else if (question != nullptr) {
+    serial = next_serial_++;
+    questions_.Expect(serial, question);
   }
   bool ok = true;
   if (may_stop_) {
@@ -169,7 +175,19 @@ bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply
     ok = encode(batch_);
   }
   queued_.store(batch_.size(), std::memory_order_relaxed);
+  if (!ok && question != nullptr) {
+    questions_.Forget(serial);
+  }
   return ok;
+}
+
+void Session::LoseIfBroken() {
+  std::unique_lock lock(stream_mutex_);
+  const bool is_broken = batch_.Failed();
+  lock.unlock();
+  if (is_broken) {
+    Lose("memory is out");
+  }
 }
 
 void Session::PostEncoded(std::span<const std::byte> commands) {
@@ -215,12 +233,7 @@ bool Session::Call(uint16_t number, void* args, Reply* reply) {
       const std::lock_guard calls_lock(calls_mutex_);
       TakeCall(call.serial);
     }
-    std::unique_lock lock(stream_mutex_);
-    const bool is_broken = batch_.Failed();
-    lock.unlock();
-    if (is_broken) {
-      Lose("memory is out");  // the batch holds what others have posted, too
-    }
+    LoseIfBroken();
     return false;
   }
   Flush();
@@ -403,7 +416,7 @@ bool Session::HandleReply(const proto::Command& command) {
     call = TakeCall(command.serial);
   }
   if (call == nullptr) {
-    return false;
+    return questions_.Answer(command);
   }
   // The caller sleeps until `done`, so its memory stays where it is.
   bool ok = call->record->number == command.number;
@@ -563,6 +576,7 @@ void Session::Lose(std::string_view reason) {
       call->changed.notify_one();
     }
   }
+  questions_.End();
   const std::lock_guard lock(progress_mutex_);
   NotifyProgress();
 }

@@ -36,6 +36,7 @@
 #include "client_icd/at_exit.h"
 #include "client_icd/environment.h"
 #include "client_icd/object_store.h"
+#include "client_icd/questions.h"
 #include "client_icd/statistics.h"
 #include "proto/compression.h"
 #include "proto/encoder.h"
@@ -85,6 +86,15 @@ class Session {
     bool is_skipped = false;  ///< the command was not executed: it names what is not there
   };
   bool Call(uint16_t number, void* args, Reply* reply = nullptr);
+
+  // Questions that are asked ahead (questions.h, where these are).
+  /// Queues a command whose reply somebody may want later. Null if it cannot be asked.
+  std::shared_ptr<Question> AskAhead(uint16_t number, const void* args);
+  /// True if the reply is there.
+  bool IsAnswered(const Question& question);
+  /// Waits for the reply and writes it into `args`, those of the question or the like; as Call.
+  bool TakeAnswer(const Question& question, void* args);
+
   /// Writes what is queued.
   void Flush();
   /// True if the link is known to be fast (proto/compression.h).
@@ -108,6 +118,9 @@ class Session {
     const uint32_t kind = PostKindOf(number);
     return !IsSync() && (environment_.posts & kind) == kind;
   }
+
+  /// True if the guest is to have facts of this kind before the program asks (VESPER_PUSH).
+  bool Pushes(PushKind kind) const { return !IsSync() && (environment_.pushes & kind) != 0; }
 
   const proto::Snapshot& snapshot() const { return snapshot_; }
   const proto::KnownStructs& known_structs() const { return known_structs_; }
@@ -159,8 +172,12 @@ class Session {
   /// Takes a call out of calls_; null if there is none. With calls_mutex_ held.
   PendingCall* TakeCall(uint64_t serial);
   /// Queues one command, encoded apart from the stream if its arguments may be absent.
-  /// `wants_reply` waits in calls_ from before it is in the stream. False if it can't be encoded.
-  bool Append(uint16_t number, const void* args, PendingCall* wants_reply);
+  /// `wants_reply` waits in calls_ from before it is in the stream, or `question` in questions_.
+  /// False if it can't be encoded.
+  bool Append(uint16_t number, const void* args, PendingCall* wants_reply,
+              const std::shared_ptr<Question>& question = nullptr);
+  /// After a command could not be encoded: what others have posted may be in the same batch.
+  void LoseIfBroken();
   bool HandleFetchedMemory(const void* args);
   void BeginBatch();
   void CutBatch();
@@ -202,6 +219,8 @@ class Session {
 
   std::mutex calls_mutex_;        // calls_
   PendingCall* calls_ = nullptr;  // a list, as long as there are threads that wait
+
+  Questions questions_;
 
   std::mutex progress_mutex_;
   std::condition_variable progress_changed_;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from registry import RegistryError
 
-KINDS = ("local", "absent", "record", "post", "call")
+KINDS = ("local", "absent", "record", "post", "call", "push")
 # What a recorded command may write. A command that no rule names may write everything.
 WRITES = ("nothing", "exact", "descriptors", "shaders", "everything")
 

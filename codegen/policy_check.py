@@ -41,6 +41,13 @@ def check_effects(model: "Model") -> None:
                                  if command.host_custom and not command.on_wire))  # fmt: skip
     _refuse_idle("cached", (command.name for command in model.commands
                             if policy.cached_rule(command.name) and command.kind != "call"))  # fmt: skip
+    asking = sorted(command.name for command in model.commands
+                    if command.kind == "push" and not command.guest_custom)  # fmt: skip
+    if asking:
+        raise RegistryError(
+            f"policy.toml: {', '.join(asking)} is of class 'push', and what is generated asks the host "
+            "each time: write it by hand and name it in custom.guest"
+        )
     silent = sorted(
         command.name for command in model.commands
         if command.name in policy.draws and command.name not in policy.memory_names

@@ -242,7 +242,7 @@ std::optional<Command> CommandWalker::Next() {
   const bool has_serial = header.flags != 0;
   const size_t body = kCommandHeaderBytes + (has_serial ? 8 : 0);
   if (header.size > payload_.size() || header.size < body || header.size % 8 != 0 ||
-      (header.flags != 0 && header.flags != kWantsReply &&
+      (header.flags != 0 && (header.flags & ~kIsAhead) != kWantsReply &&
        (header.flags & ~kWasSkipped) != kIsReply)) {
     failed_ = true;
     return std::nullopt;

@@ -38,7 +38,8 @@ enum CommandFlags : uint16_t {
   kWantsReply = 1,
   kIsReply = 2,
   kWasSkipped =
-      4,  // with kIsReply: to a command that named what is not there, and was not executed
+      4,         // with kIsReply: to a command that named what is not there, and was not executed
+  kIsAhead = 8,  // with kWantsReply: nobody waits for the reply yet
 };
 
 struct Frame {

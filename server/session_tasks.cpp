@@ -17,6 +17,8 @@
 //     after all destructions before it. If that would mean to wait, it becomes a task: a program
 //     destroys shader modules while their pipelines are compiled, and the stream must go on;
 //   - what changes a pool needs it exclusively, and becomes a task likewise;
+//   - a question about a ray tracing pipeline shares it, and becomes a task likewise: guests ask
+//     while it is compiled;
 //   - all other commands are executed in the stream, once what they name is there. A submission
 //     thus waits for the replay of its own command buffers, and for nothing else.
 //
@@ -73,8 +75,9 @@ enum class Session::Scheduling {
   kStream,
   kCompilation,
   kDestruction,
-  kPool,  // changes a pool of command buffers or descriptor sets
-  kName,  // of an object, for tools
+  kPool,      // changes a pool of command buffers or descriptor sets
+  kName,      // of an object, for tools
+  kQuestion,  // about a pipeline
 };
 
 proto::ObjectId Session::RecordedInto(const proto::Record& record, const proto::Command& command) {
@@ -109,6 +112,9 @@ Session::Scheduling Session::SchedulingOf(const proto::Record& record) {
     case number::vkSetDebugUtilsObjectNameEXT:
     case number::vkSetDebugUtilsObjectTagEXT:
       return Scheduling::kName;
+    case number::vkGetRayTracingShaderGroupHandlesKHR:
+    case number::vkGetRayTracingShaderGroupStackSizeKHR:
+      return Scheduling::kQuestion;
     case number::vkDestroyDevice:
       return Scheduling::kStream;
     default: {

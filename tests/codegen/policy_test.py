@@ -135,6 +135,12 @@ class PolicyTest(unittest.TestCase):
             self.assertIn(part, sentence)
         self.assertNotIn("\n", sentence)
 
+    def test_what_is_pushed_must_be_by_hand(self):
+        policy = load_policy()
+        policy.custom_guest.remove("vkGetBufferDeviceAddress")
+        with self.assertRaisesRegex(RegistryError, "vkGetBufferDeviceAddress is of class 'push'"):
+            build(policy)
+
     def test_the_policy_as_it_is(self) -> None:
         model, lock = build(load_policy())
         self.assertEqual(lock.left_out, [])

@@ -47,6 +47,9 @@ inline constexpr uint32_t kMockCoherent = 1;
 inline constexpr uint32_t kMockCached = 2;  // host-visible, not coherent
 inline constexpr uint32_t kMockSlow = 3;    // host-visible, and slow for the CPU to read
 
+// What the handle of a group of ray tracing shaders takes.
+inline constexpr uint32_t kMockGroupHandleBytes = 32;
+
 // The driver's own handle of a queue.
 VkQueue MockQueue(uint32_t family, uint32_t index);
 

@@ -84,6 +84,13 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(VkPhysicalDevice,
   std::strcpy(out->properties.deviceName, "mock device");
   out->properties.limits.nonCoherentAtomSize = 64;
   out->properties.limits.maxMemoryAllocationCount = 4096;
+  for (auto* next = static_cast<VkBaseOutStructure*>(out->pNext); next != nullptr;
+       next = next->pNext) {
+    if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_PROPERTIES_KHR) {
+      reinterpret_cast<VkPhysicalDeviceRayTracingPipelinePropertiesKHR*>(next)
+          ->shaderGroupHandleSize = kMockGroupHandleBytes;
+    }
+  }
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice,

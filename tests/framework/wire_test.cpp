@@ -25,6 +25,7 @@ VkResult WireTest::Connect(const transport::Faults& to_host, const transport::Fa
     host_ = std::make_unique<WireHost>(std::move(host), host_threads_, host_observer_);
   }
   environment_.server = "loopback";
+  environment_.pushes &= ~static_cast<uint32_t>(excluded_pushes_);
   if (const char* folder = std::getenv("VESPER_SEED_DIR")) {
     guest = RecordConnection(std::move(guest), folder);
   }
@@ -79,7 +80,7 @@ void WireTest::Sync() {
 }
 
 void WireTest::PassStream() {
-  // With a chain it is asked each time.
+  // It is asked each time.
   VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
   VkPhysicalDeviceMemoryProperties2 properties{

@@ -85,7 +85,8 @@ class WireTest : public testing::Test {
   MockVulkan mock_;
   proto::Arena arena_;
   client::Environment environment_;
-  std::mutex host_mutex_;  // host_, where a thread of the test looks at it
+  uint32_t excluded_pushes_ = client::kPushBudget;  // Sync() needs a command that is always called
+  std::mutex host_mutex_;                           // host_, where a thread of the test looks at it
   std::unique_ptr<WireHost> host_;
   unsigned host_threads_ = 2;
   server::CommandObserver* host_observer_ = nullptr;

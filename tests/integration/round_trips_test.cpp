@@ -3,6 +3,7 @@
 // guest (session_statistics.h) and none are timed.
 #include <stdlib.h>
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -100,6 +101,62 @@ TEST_F(RoundTripsTest, SteadyStateOfLoops) {
   EXPECT_EQ(few.calls, many.calls) << "frames wait for something but progress";
   EXPECT_EQ(few.round_trips, many.round_trips);
   EXPECT_LE(few.waits + 48, many.waits);
+}
+
+TEST_F(RoundTripsTest, AddressesOfBuffers) {
+  bool offered = false;
+  const auto program = [&offered](int buffers) {
+    return [&offered, buffers] {
+      Gpu gpu;
+      gpu.Open();
+      offered = gpu.features.v12.bufferDeviceAddress == VK_TRUE;
+      std::set<VkDeviceAddress> addresses;
+      std::vector<Buffer> made;
+      for (int i = 0; offered && i < buffers; ++i) {
+        made.push_back(MakeDeviceBuffer(gpu, 4096, VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT));
+        VkBufferDeviceAddressInfo info{VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO};
+        info.buffer = made.back().handle;
+        addresses.insert(gpu.vk.GetBufferDeviceAddress(gpu.device, &info));
+      }
+      EXPECT_EQ(made.size(), addresses.size());
+      EXPECT_FALSE(addresses.contains(0));
+    };
+  };
+  program(1)();  // learns
+  const SessionStatistics few = SessionOf(program(2));
+  VESPER_REQUIRE(offered);
+  const SessionStatistics many = SessionOf(program(60));
+  EXPECT_EQ(few.calls, many.calls);
+  EXPECT_EQ(0u, many.Calls("vkGetBufferDeviceAddress")) << Describe(many);
+  EXPECT_EQ(60u, many.Answered("vkGetBufferDeviceAddress"));
+  setenv("VESPER_PUSH", "off", 1);
+  const SessionStatistics called = SessionOf(program(2));
+  unsetenv("VESPER_PUSH");
+  EXPECT_EQ(2u, called.Calls("vkGetBufferDeviceAddress")) << "the switch";
+}
+
+TEST_F(RoundTripsTest, BudgetInEachFrame) {
+  constexpr int kFrames = 60;
+  uint64_t pauses = 0;
+  const SessionStatistics session = SessionOf([&pauses] {
+    Gpu gpu;
+    gpu.Open();
+    // What is older than a second is not told, and this process may be stopped for as long.
+    std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+    for (int i = 0; i < kFrames; ++i) {
+      VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+      VkPhysicalDeviceMemoryProperties2 memory{
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget, {}};
+      gpu.vk.GetPhysicalDeviceMemoryProperties2(gpu.physical_device, &memory);
+      EXPECT_GT(budget.heapBudget[0], 0u);
+      gpu.Execute([](VkCommandBuffer) {});
+      const std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now();
+      pauses += now - last > std::chrono::milliseconds(400) ? 1 : 0;
+      last = now;
+    }
+  });
+  EXPECT_LE(session.Calls("vkGetPhysicalDeviceMemoryProperties2"), 1 + pauses);
 }
 
 TEST_F(RoundTripsTest, SteadyStateOfTheSample) {

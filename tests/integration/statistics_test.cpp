@@ -44,12 +44,11 @@ TEST_F(StatisticsTest, CountsCallsPostsAndWaits) {
   const SessionStatistics session = SessionOf([] {
     Gpu gpu;
     gpu.Open();
+    const VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+    const auto cache = gpu.Make(gpu.vk.CreatePipelineCache, gpu.vk.DestroyPipelineCache, info);
     for (int i = 0; i < 3; ++i) {
-      VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
-          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
-      VkPhysicalDeviceMemoryProperties2 memory{
-          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget, {}};
-      gpu.vk.GetPhysicalDeviceMemoryProperties2(gpu.physical_device, &memory);
+      size_t size = 0;
+      gpu.vk.GetPipelineCacheData(gpu.device, cache, &size, nullptr);
     }
     for (int i = 0; i < 5; ++i) {
       gpu.MakeEvent();
@@ -57,7 +56,7 @@ TEST_F(StatisticsTest, CountsCallsPostsAndWaits) {
     gpu.Execute([](VkCommandBuffer) {});
   });
   EXPECT_EQ(static_cast<uint64_t>(getpid()), session.pid);
-  EXPECT_EQ(3u, session.Calls("vkGetPhysicalDeviceMemoryProperties2"));
+  EXPECT_EQ(3u, session.Calls("vkGetPipelineCacheData"));
   EXPECT_EQ(5u, session.Posts("vkDestroyEvent"));
   EXPECT_EQ(1u, session.recordings);
   EXPECT_LE(1u, session.waits);

@@ -271,8 +271,17 @@ TEST(CommandWalker, RefusesMalformedHeaders) {
     uint32_t size;
     uint16_t flags;
   };
-  const Lie lies[] = {{0, 0},           {4, 0},           {7, 0},  {12, 0},     {24, 0},
-                      {0xffff'fff8, 0}, {8, kWantsReply}, {16, 4}, {16, 0x8000}};
+  const Lie lies[] = {{0, 0},
+                      {4, 0},
+                      {7, 0},
+                      {12, 0},
+                      {24, 0},
+                      {0xffff'fff8, 0},
+                      {8, kWantsReply},
+                      {16, 4},
+                      {16, 0x8000},
+                      {16, kIsAhead},
+                      {16, kIsReply | kIsAhead}};
   for (const Lie& lie : lies) {
     uint64_t words[2] = {};
     std::memcpy(words, &lie.size, 4);
