@@ -28,6 +28,11 @@ constexpr size_t kMaxParts = 512;
 // The kernel may give less. TCP sizes its buffers itself as long as nobody sets them.
 constexpr int kUnixSendBuffer = 1 << 20;
 
+// Bytes that the kernel takes of a TCP stream and has not sent yet. More would wait in front of
+// whatever is written next: on a slow link the kernel's own limit, some MiB, is half a second. It
+// does not bound what is under way, so a fast link with a long way stays full.
+constexpr int kTcpUnsent = 256 << 10;
+
 // Window probes without an answer before they count as a sign of death.
 constexpr int kUnansweredProbes = 3;
 
@@ -115,6 +120,7 @@ void SocketConnection::Configure() {
     return;
   }
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  SetOption(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kTcpUnsent);
   // Two unanswered probes after half of the time: together they take as long as `silence`.
   const int half = std::max(2, static_cast<int>(limits_.silence.count() / 1000)) / 2;
   SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, half);
