@@ -4,6 +4,7 @@
 #include <lz4.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "proto/frame.h"
@@ -77,6 +78,15 @@ uint32_t FrameCompressor::algorithm() const {
     return lz4;
   }
   return zstd != 0 ? zstd : lz4;
+}
+
+size_t FrameCompressor::PieceBytes() const {
+  if (bytes_per_second_ == 0) {
+    return is_local_ ? kMaxPatchBytes : kFirstPieceBytes;
+  }
+  const double bytes = bytes_per_second_ * std::chrono::duration<double>(kPieceTime).count();
+  const double most = kMaxPatchBytes;
+  return std::max(kMinPieceBytes, static_cast<size_t>(std::min(bytes, most)) / 4096 * 4096);
 }
 
 void FrameCompressor::NoteWrite(Parts written, std::chrono::nanoseconds took) {

@@ -38,6 +38,13 @@ inline constexpr double kFastLink = 0.2e9;
 /// Above this zstd takes longer than it saves, and LZ4 does not.
 inline constexpr double kZstdLink = 0.12e9;
 
+/// What is small waits this long for a piece of what is large, at most, on links that take
+/// kMinPieceBytes in it.
+inline constexpr std::chrono::milliseconds kPieceTime{10};
+inline constexpr size_t kMinPieceBytes = 64u << 10;
+/// As long as nobody knows how fast a link is that leaves this machine.
+inline constexpr size_t kFirstPieceBytes = 256u << 10;
+
 /// Decides for each frame whether to compress it, and does. Not thread-safe.
 class FrameCompressor {
  public:
@@ -60,6 +67,9 @@ class FrameCompressor {
 
   /// True if the link doesn't leave this machine, or is known to be faster than compressing.
   bool IsLinkFast() const { return is_local_ || bytes_per_second_ > kFastLink; }
+  /// How much of a bulk of bytes may be sent at once, for others wait behind it: what the link
+  /// takes in kPieceTime, between kMinPieceBytes and kMaxPatchBytes.
+  size_t PieceBytes() const;
   /// What the next large frame is compressed with; 0: nothing.
   uint32_t algorithm() const;
 

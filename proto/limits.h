@@ -16,8 +16,9 @@ inline constexpr uint32_t kMaxFrameBytes = 256u << 20;
 /// A batch is cut at a command boundary once it holds this much, so that the receiver starts early.
 inline constexpr size_t kBatchBytes = 1u << 20;
 
-/// Memory contents travel in pieces: completions are not stuck behind a large upload, one side
+/// Memory contents travel in pieces: other frames are not stuck behind a large upload, one side
 /// works on a piece while the other makes the next, and both use buffers that stay in the cache.
+/// On slow links they are smaller (compression.h).
 inline constexpr size_t kMaxPatchBytes = 1u << 20;
 
 /// Payload that a compressed frame may stand for: a batch and the largest patch, and some more. Few
