@@ -117,9 +117,13 @@ Queue* Device::FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFla
 
 void Device::ReleaseMemory(const Reached& reached) {
   ++releases_;
-  const std::lock_guard lock(mapped_mutex_);
-  if (!mapped_.empty()) {
-    session_.shadows().Collect(session_, handle(), mapped_, reached);
+  std::shared_ptr<const Mapped> mapped;
+  {
+    const std::lock_guard lock(mapped_mutex_);
+    mapped = mapped_;
+  }
+  if (mapped != nullptr && !mapped->empty()) {
+    session_.shadows().Collect(session_, handle(), *mapped, reached);
   }
 }
 
@@ -130,14 +134,30 @@ bool Device::IsIdle() {
   });
 }
 
+Device::Mapped& Device::OwnMapped() {
+  if (mapped_ == nullptr) {
+    mapped_ = std::make_shared<Mapped>();
+  } else if (mapped_.use_count() != 1) {
+    mapped_ = std::make_shared<Mapped>(*mapped_);  // submissions go on with what there was
+  }
+  return *mapped_;
+}
+
 void Device::AddMapped(std::shared_ptr<Shadow> shadow) {
   const std::lock_guard lock(mapped_mutex_);
-  mapped_.push_back(std::move(shadow));
+  OwnMapped().push_back(std::move(shadow));
 }
 
 void Device::RemoveMapped(const Shadow* shadow) {
   const std::lock_guard lock(mapped_mutex_);
-  std::erase_if(mapped_, [shadow](const auto& mapped) { return mapped.get() == shadow; });
+  if (mapped_ == nullptr) {
+    return;
+  }
+  try {
+    std::erase_if(OwnMapped(), [shadow](const auto& mapped) { return mapped.get() == shadow; });
+  } catch (const std::bad_alloc&) {
+    // It is looked at in vain until the device goes.
+  }
 }
 
 namespace entry {

@@ -77,6 +77,10 @@ class Device : public Dispatchable {
   }
 
  private:
+  /// With mapped_mutex_ held: mapped_, which nobody else reads.
+  using Mapped = std::vector<std::shared_ptr<Shadow>>;
+  Mapped& OwnMapped();
+
   PhysicalDevice& physical_device_;
   Session& session_;
   const Allocator allocator_;
@@ -88,8 +92,8 @@ class Device : public Dispatchable {
   std::atomic<uint64_t> releases_{0};
   std::atomic<uint32_t> waiting_reach_{0};
   std::atomic<uint32_t> allocations_{0};
-  std::mutex mapped_mutex_;                      // taken before that of Shadows
-  std::vector<std::shared_ptr<Shadow>> mapped_;  // coherent memory that is mapped
+  std::mutex mapped_mutex_;
+  std::shared_ptr<Mapped> mapped_;  // coherent memory that is mapped; replaced while it is read
   std::mutex private_data_mutex_;
   std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>> private_data_;
 };

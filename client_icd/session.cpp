@@ -23,36 +23,13 @@ namespace {
 
 using proto::FrameType;
 
-/// Commands that nobody waits for are written once there are this many bytes of them: the host can
-/// begin, and the queue does not grow without end.
-constexpr size_t kFlushBytes = 256u << 10;
-
-/// Frames that are smaller are copied into the queue.
-constexpr size_t kMinBulkBytes = 32u << 10;
-
 /// Arrays of pushed bytes that are larger are used where they were received.
 constexpr size_t kMinBorrowedBytes = 4096;
 
 /// What a host says about more devices than this is not remembered before they are there.
 constexpr size_t kMaxDevices = 256;
 
-/// A queue that was written keeps this much memory for the next.
-constexpr size_t kKeptBytes = 8u << 20;
-
 }  // namespace
-
-/// Lies on the stack of the thread that waits for it, so that calling needs no memory.
-struct Session::PendingCall {
-  uint64_t serial = 0;
-  PendingCall* next = nullptr;
-  const proto::Record* record = nullptr;
-  void* args = nullptr;
-  bool is_kept = false;  // the reply is left to the caller, who writes it to args
-  Reply reply;
-  bool done = false;
-  bool ok = false;
-  std::condition_variable changed;
-};
 
 Session::Session(std::unique_ptr<transport::Connection> connection, const Environment& environment)
     : connection_(std::move(connection)), environment_(environment) {
@@ -100,124 +77,7 @@ Session::~Session() {
   }
 }
 
-// -- out ----------------------------------------------------------------------------------------
-
-void Session::BeginBatch() { batch_frame_ = proto::BeginFrame(batch_, FrameType::kCommands); }
-
-void Session::CutBatch() {
-  if (batch_.size() - batch_frame_ >= proto::kBatchBytes) {
-    proto::FinishFrame(batch_, batch_frame_);
-    BeginBatch();
-  }
-}
-
-void Session::Post(uint16_t number, const void* args) {
-  if (IsLost()) {
-    return;
-  }
-  if (environment_.debug_sync) {
-    alignas(16) std::byte copy[512];
-    const proto::Record* record = proto::CommandRecord(number);
-    std::memcpy(copy, args, std::min<size_t>(sizeof(copy), record->size));
-    Call(number, copy);
-    return;
-  }
-  Enqueue(number, args);
-  if (Queued() >= kFlushBytes) {
-    Flush();
-  }
-}
-
-void Session::Enqueue(uint16_t number, const void* args) {
-  if (IsLost() || !KnowsCommand(number)) {
-    return;
-  }
-  statistics_->NotePost(number);
-  if (!Append(number, args, nullptr)) {
-    Lose("a command is larger than a frame, or memory is out");
-  }
-}
-
-bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply,
-                     const std::shared_ptr<Question>& question) {
-  const uint16_t flags = question != nullptr      ? proto::kWantsReply | proto::kIsAhead
-                         : wants_reply != nullptr ? proto::kWantsReply
-                                                  : 0;
-  uint64_t serial = 0;
-  const auto encode = [&](proto::Buffer& buffer) {
-    const size_t header = proto::BeginCommand(buffer, number, flags, serial);
-    proto::Encoder(buffer, known_structs_, IdOfHandle).Request(*proto::CommandRecord(number), args);
-    statistics_->NoteBytes(Statistics::kCommandsOut, buffer.size() - header);
-    return proto::FinishCommand(buffer, header);
-  };
-  std::unique_lock lock(stream_mutex_);
-  if (wants_reply != nullptr) {
-    serial = wants_reply->serial = next_serial_++;
-    const std::lock_guard calls_lock(calls_mutex_);
-    wants_reply->next = std::exchange(calls_, wants_reply);
-  } else if (question != nullptr) {
-    serial = next_serial_++;
-    questions_.Expect(serial, question);
-  }
-  bool ok = true;
-  if (may_stop_) {
-    lock.unlock();
-    proto::Buffer apart;
-    ok = encode(apart);
-    lock.lock();
-    CutBatch();
-    if (ok) {
-      batch_.Put(apart.Bytes().data(), apart.size());
-      ok = !batch_.Failed();
-    }
-  } else {
-    CutBatch();
-    ok = encode(batch_);
-  }
-  queued_.store(batch_.size(), std::memory_order_relaxed);
-  if (!ok && question != nullptr) {
-    questions_.Forget(serial);
-  }
-  return ok;
-}
-
-void Session::LoseIfBroken() {
-  std::unique_lock lock(stream_mutex_);
-  const bool is_broken = batch_.Failed();
-  lock.unlock();
-  if (is_broken) {
-    Lose("memory is out");
-  }
-}
-
-void Session::PostEncoded(std::span<const std::byte> commands) {
-  if (IsLost()) {
-    return;
-  }
-  statistics_->NoteRecording();
-  statistics_->NoteBytes(Statistics::kRecordingsOut, commands.size());
-  std::unique_lock lock(stream_mutex_);
-  // Cut at command boundaries, so that no frame grows without end.
-  while (!commands.empty()) {
-    CutBatch();
-    size_t piece = 0;
-    while (piece < commands.size() && piece < proto::kBatchBytes) {
-      uint32_t size = 0;
-      std::memcpy(&size, commands.data() + piece, sizeof(size));
-      piece += size;
-    }
-    batch_.Put(commands.data(), piece);
-    commands = commands.subspan(piece);
-  }
-  if (batch_.Failed()) {
-    Lose("memory is out");
-  }
-  queued_.store(batch_.size(), std::memory_order_relaxed);
-  lock.unlock();
-  if (Queued() >= kFlushBytes) {
-    Flush();
-  }
-}
+// -- calls ---------------------------------------------------------------------------------------
 
 bool Session::Call(uint16_t number, void* args, Reply* reply) {
   if (IsLost() || !KnowsCommand(number)) {
@@ -264,97 +124,6 @@ Session::PendingCall* Session::TakeCall(uint64_t serial) {
     }
   }
   return nullptr;
-}
-
-void Session::Flush() {
-  if (IsLost()) {
-    return;
-  }
-  const std::lock_guard write_lock(write_mutex_);
-  background_->Wait();
-  if (!TakeBatch()) {
-    return;
-  }
-  const std::span<const std::byte> parts[] = {sending_.Bytes()};
-  WriteParts(parts);
-  sending_.Shrink(kKeptBytes);
-}
-
-void Session::FinishFrames() {
-  const std::lock_guard write_lock(write_mutex_);
-  background_->Wait();
-}
-
-void Session::PostFrame(std::span<const std::span<const std::byte>> parts, bool others_follow) {
-  size_t bytes = 0;
-  for (const std::span<const std::byte> part : parts) {
-    bytes += part.size();
-  }
-  if (bytes == 0) {
-    Lose("memory is out");  // it could not be encoded, and what it holds must not be missing
-  }
-  if (IsLost()) {
-    return;
-  }
-  statistics_->NoteBytes(Statistics::kMemoryOut, bytes);
-  if (bytes < kMinBulkBytes) {
-    // Its commands join the batch. The first part begins with the frame's header.
-    const std::lock_guard lock(stream_mutex_);
-    CutBatch();
-    for (size_t i = 0; i < parts.size(); ++i) {
-      const auto part = i == 0 ? parts[i].subspan(proto::kFrameHeaderBytes) : parts[i];
-      batch_.Put(part.data(), part.size());
-    }
-    if (batch_.Failed()) {
-      Lose("memory is out");
-    }
-    queued_.store(batch_.size(), std::memory_order_relaxed);
-    return;
-  }
-  const std::lock_guard write_lock(write_mutex_);
-  background_->Wait();
-  TakeBatch();
-  const std::span<const std::byte> queued[] = {sending_.Bytes()};
-  if (sending_.size() != 0 && !WriteParts(queued)) {
-    return;
-  }
-  if (others_follow) {
-    background_->Begin(parts);
-  } else {
-    WriteParts(parts);
-  }
-}
-
-bool Session::TakeBatch() {
-  const std::lock_guard lock(stream_mutex_);
-  sending_.Clear();
-  if (batch_.size() == proto::kFrameHeaderBytes) {
-    return false;
-  }
-  proto::FinishFrame(batch_, batch_frame_);
-  std::swap(batch_, sending_);
-  BeginBatch();
-  queued_.store(0, std::memory_order_relaxed);
-  return true;
-}
-
-bool Session::WriteParts(std::span<const std::span<const std::byte>> parts) {
-  try {
-    const auto prepared = compressor_.Prepare(parts);
-    for (const std::span<const std::byte> part : prepared) {
-      statistics_->NoteBytes(Statistics::kWireOut, part.size());
-    }
-    const auto begin = std::chrono::steady_clock::now();
-    if (connection_->Write(prepared)) {
-      compressor_.NoteWrite(prepared, std::chrono::steady_clock::now() - begin);
-      is_link_fast_.store(compressor_.IsLinkFast(), std::memory_order_relaxed);
-      return true;
-    }
-    Lose("the connection broke: " + connection_->Error());
-  } catch (const std::bad_alloc&) {
-    Lose("memory is out");  // nobody knows how much was written
-  }
-  return false;
 }
 
 // -- in -----------------------------------------------------------------------------------------

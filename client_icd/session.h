@@ -4,8 +4,9 @@
 //
 // Out: one ordered stream. A posted command is encoded into the batch under a short lock; the batch
 // is written when somebody must wait, submits, or when it has grown. Writing happens outside that
-// lock, so threads go on posting while a large batch is on its way. Large pieces of memory are
-// written by a thread of their own, while the next piece is made.
+// lock, so threads go on posting while a large batch is on its way. Much memory goes in pieces,
+// written by a thread of their own while the next piece is made; between two of them passes what
+// other threads have to say (docs/adr/0029-small-frames-pass-uploads.md).
 // In: one reader thread, from set-up to the end of the session. It writes replies into the memory
 // of the threads that wait for them (or has them do it, where that memory may be absent), applies
 // what the host pushes, and never waits for the writers: so the host can always get rid of what it
@@ -45,6 +46,7 @@
 #include "proto/snapshot.h"
 #include "transport/background_writer.h"
 #include "transport/connection.h"
+#include "transport/turn_mutex.h"
 
 namespace vesper::client {
 
@@ -73,7 +75,7 @@ class Session {
   /// Sends one frame that was encoded before, in parts (proto/patch_parts.h), behind what is
   /// queued; without parts, for want of memory, the session is lost. A large one is read when it is
   /// written to the link: may wait for that. With `others_follow` it may also be read later, until
-  /// the next frame is sent or FinishFrames.
+  /// the next frame is sent or FinishFrames. Frames of other threads may come before it.
   void PostFrame(std::span<const std::span<const std::byte>> parts, bool others_follow);
   /// Waits until the frames that were sent have been read.
   void FinishFrames();
@@ -99,6 +101,8 @@ class Session {
   void Flush();
   /// True if the link is known to be fast (proto/compression.h).
   bool IsLinkFast() const { return is_link_fast_.load(std::memory_order_relaxed); }
+  /// Bytes of one piece of much memory: more would hold others up.
+  size_t PieceBytes() const { return piece_bytes_.load(std::memory_order_relaxed); }
   /// Bytes queued and not yet written.
   size_t Queued() const { return queued_.load(std::memory_order_relaxed); }
 
@@ -156,7 +160,18 @@ class Session {
   void RemoveDevice(proto::ObjectId id);
 
  private:
-  struct PendingCall;
+  /// Lies on the stack of the thread that waits for it, so that calling needs no memory.
+  struct PendingCall {
+    uint64_t serial = 0;
+    PendingCall* next = nullptr;
+    const proto::Record* record = nullptr;
+    void* args = nullptr;
+    bool is_kept = false;  // the reply is left to the caller, who writes it to args
+    Reply reply;
+    bool done = false;
+    bool ok = false;
+    std::condition_variable changed;
+  };
 
   Session(std::unique_ptr<transport::Connection> connection, const Environment& environment);
 
@@ -210,11 +225,12 @@ class Session {
   size_t batch_frame_ = 0;
   uint64_t next_serial_ = 1;
   std::atomic<size_t> queued_{0};
-  std::mutex
-      write_mutex_;  // sending_ and the connection's writing side; taken before stream_mutex_
+  // sending_ and the connection's writing side; taken before stream_mutex_.
+  transport::TurnMutex write_mutex_;
   proto::Buffer sending_;
   proto::FrameCompressor compressor_;  // as sending_
   std::atomic<bool> is_link_fast_{false};
+  std::atomic<size_t> piece_bytes_{proto::kMaxPatchBytes};
   std::unique_ptr<transport::BackgroundWriter> background_;  // as sending_; waited for first
 
   std::mutex calls_mutex_;        // calls_

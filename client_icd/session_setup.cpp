@@ -150,6 +150,7 @@ bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout
   const uint32_t compression = welcome_.compression & hello.compression;
   splitter_.AllowCompression(compression);
   compressor_.Enable(compression, hello.always_compress, connection_->IsLocal());
+  piece_bytes_.store(compressor_.PieceBytes());
   return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
 }
 

@@ -119,7 +119,10 @@ class Shadow {
   const uint64_t size_;
   const bool always_twin_;
 
-  // Guarded by the mutex of Shadows.
+  // Whose turn it is to touch the shadow while others' bytes are on their way: tickets that were
+  // given and that were used. Guarded by the mutex of Shadows, as what follows.
+  uint64_t next_ticket_ = 0;
+  uint64_t ticket_ = 0;
   ShadowArena::Piece piece_;
   ShadowView view_;
   std::vector<Block> blocks_;

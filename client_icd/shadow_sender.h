@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "client_icd/object.h"
 #include "client_icd/session.h"
@@ -17,17 +21,36 @@
 namespace vesper::client {
 
 /// Posts what one collection finds in one allocation, in patches of a limited size: while one is on
-/// its way the next is made, and the host writes the one before.
+/// its way the next is made, and the host writes the one before. The caller has taken the shadow
+/// and holds the mutex of Shadows, which is given up while the link takes bytes.
 class ShadowSender {
  public:
   /// Patches take turns. They keep their memory from one collection to the next.
   using Scratch = std::array<proto::PatchParts, 2>;
+  /// Those that nobody uses, guarded by the mutex of Shadows.
+  using Spares = std::vector<std::unique_ptr<Scratch>>;
 
-  ShadowSender(Session& session, VkDevice device, proto::ObjectId memory, Scratch& scratch)
-      : session_(session), device_(device), memory_(memory), scratch_(scratch) {
+  ShadowSender(Session& session, VkDevice device, proto::ObjectId memory, Spares& spares,
+               std::unique_lock<std::mutex>& lock)
+      : session_(session),
+        device_(device),
+        memory_(memory),
+        piece_bytes_(session.PieceBytes()),
+        spares_(spares),
+        lock_(lock) {
+    if (spares.empty()) {
+      spares.push_back(std::make_unique<Scratch>());
+    }
+    scratch_ = std::move(spares.back());
+    spares.pop_back();
     parts().Clear();
   }
-  ~ShadowSender() { Finish(); }
+  ~ShadowSender() {
+    Finish();
+    if (spares_.size() < spares_.capacity()) {
+      spares_.push_back(std::move(scratch_));
+    }
+  }
   ShadowSender(const ShadowSender&) = delete;
   ShadowSender& operator=(const ShadowSender&) = delete;
 
@@ -49,10 +72,10 @@ class ShadowSender {
   /// For entries of a patch, as many as there is Room() for.
   proto::Buffer& entries() { return parts().entries(); }
   /// The same; what is named there in place of being copied must be there until Finish().
-  proto::PatchParts& parts() { return scratch_[turn_]; }
-  size_t Room() { return proto::kMaxPatchBytes - std::min(proto::kMaxPatchBytes, parts().size()); }
-  /// Posts a patch that has grown large enough. May wait for the link: not with a lock that the
-  /// session's reader takes.
+  proto::PatchParts& parts() { return (*scratch_)[turn_]; }
+  size_t Room() { return piece_bytes_ - std::min(piece_bytes_, parts().size()); }
+  /// Posts a patch that has grown large enough. May wait for the link, without the mutex of Shadows
+  /// then: not with a lock that the session's reader takes, or that is taken after that.
   void Breathe() {
     if (Room() == 0) {
       Post(true);
@@ -69,23 +92,30 @@ class ShadowSender {
       parts().Clear();
     }
     if (is_ahead_) {
+      lock_.unlock();
       session_.FinishFrames();
+      lock_.lock();
       is_ahead_ = false;
     }
   }
 
  private:
   void Post(bool others_follow) {
-    session_.PostFrame(parts().Frame(session_.known_structs(), IdOfHandle,
+    const auto frame = parts().Frame(session_.known_structs(), IdOfHandle,
                                      proto::command_number::vesperWriteMemory,
-                                     proto::Args_vesperWriteMemory{device_, memory_, 0, nullptr}),
-                       others_follow);
+                                     proto::Args_vesperWriteMemory{device_, memory_, 0, nullptr});
+    lock_.unlock();
+    session_.PostFrame(frame, others_follow);
+    lock_.lock();
   }
 
   Session& session_;
   const VkDevice device_;
   const proto::ObjectId memory_;
-  Scratch& scratch_;
+  const size_t piece_bytes_;
+  Spares& spares_;
+  std::unique_lock<std::mutex>& lock_;
+  std::unique_ptr<Scratch> scratch_;
   size_t turn_ = 0;
   bool is_ahead_ = false;
 };

@@ -79,6 +79,19 @@ std::unique_ptr<Shadows> Shadows::Create(Session& session, const Environment& en
   return nullptr;
 }
 
+Shadows::Taken::Taken(Shadows& shadows, Shadow& shadow, Lock& lock)
+    : shadows_(shadows), shadow_(shadow) {
+  const uint64_t ticket = shadow.next_ticket_++;
+  shadows.freed_.wait(lock, [&] { return shadow.ticket_ == ticket; });
+}
+
+Shadows::Taken::~Taken() {
+  ++shadow_.ticket_;
+  if (IsTaken(shadow_)) {
+    shadows_.freed_.notify_all();
+  }
+}
+
 std::shared_ptr<Shadow> Shadows::Add(proto::ObjectId memory, uint64_t size) {
   const std::lock_guard lock(mutex_);
   ShadowArena::Piece piece;
@@ -136,7 +149,7 @@ std::shared_ptr<Shadow> Shadows::Make(proto::ObjectId memory, uint64_t size,
 }
 
 void Shadows::Remove(proto::ObjectId memory) {
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   std::shared_ptr<Shadow> shadow;
   {
     const std::lock_guard table_lock(table_mutex_);
@@ -147,6 +160,7 @@ void Shadows::Remove(proto::ObjectId memory) {
     shadow = std::move(found->second);
     table_.erase(found);
   }
+  const Taken taken(*this, *shadow, lock);
   const ShadowView view = shadow->view_;
   LeaveView(*shadow);
   if (view.is_own) {
@@ -199,7 +213,8 @@ void Shadows::LeaveView(Shadow& shadow) {
 }
 
 std::byte* Shadows::Map(Shadow& shadow) {
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
+  const Taken taken(*this, shadow, lock);
   if (shadow.view_.range.begin != nullptr && !shadow.view_.is_own) {
     return shadow.view_.range.begin;
   }
@@ -217,7 +232,8 @@ std::byte* Shadows::Map(Shadow& shadow) {
 }
 
 bool Shadows::MapAt(Shadow& shadow, uint64_t offset, std::byte* address, uint64_t bytes) {
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
+  const Taken taken(*this, shadow, lock);
   const uint64_t end = std::min(offset + bytes, shadow.piece_.bytes);
   if (arena_.MapAt(shadow.piece_, offset, address, end - offset) == nullptr) {
     return false;
@@ -228,7 +244,8 @@ bool Shadows::MapAt(Shadow& shadow, uint64_t offset, std::byte* address, uint64_
 }
 
 bool Shadows::Unmap(Shadow& shadow, bool reserve) {
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
+  const Taken taken(*this, shadow, lock);
   const ShadowView view = shadow.view_;
   if (view.range.begin == nullptr || (!view.is_own && !reserve)) {
     return true;  // the arena's view stays, and is the same when it is mapped again
@@ -252,10 +269,14 @@ bool Shadows::Unmap(Shadow& shadow, bool reserve) {
 
 void Shadows::Bind(Session& session, VkDevice device, Shadow& shadow, uint32_t reach,
                    bool is_written, uint64_t offset, uint64_t size) {
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   shadow.reach_ |= reach;
-  if (is_written && shadow.live_ != nullptr) {
-    ShadowSender sender(session, device, shadow.memory_, scratch_);
+  if (!is_written) {
+    return;
+  }
+  const Taken taken(*this, shadow, lock);
+  if (shadow.live_ != nullptr) {
+    ShadowSender sender(session, device, shadow.memory_, spares_, lock);
     shadow.ExpectDeviceWrites(sender, offset,
                               offset + std::min(size, shadow.piece_.bytes - offset));
   }
@@ -263,37 +284,54 @@ void Shadows::Bind(Session& session, VkDevice device, Shadow& shadow, uint32_t r
 
 void Shadows::Collect(Session& session, VkDevice device,
                       std::span<const std::shared_ptr<Shadow>> shadows, const Reached& reached) {
-  const std::lock_guard lock(mutex_);
-  reached_.clear();
+  Lock lock(mutex_);
+  std::vector<Shadow*> all = std::move(spare_reached_);
+  all.clear();
   for (const std::shared_ptr<Shadow>& shadow : shadows) {
     if (shadow->live_ != nullptr &&
         ((shadow->reach_ & reached.ways) != 0 || tier_ == MemoryTier::kReference ||
          std::ranges::binary_search(reached.memories, shadow->memory_))) {
-      reached_.push_back(shadow.get());
+      all.push_back(shadow.get());
     }
   }
-  Track(nullptr);
-  for (Shadow* shadow : reached_) {
+  // What others are posting is waited for at the end, and asked about then.
+  size_t free_count = all.size();
+  if (std::ranges::any_of(all, [](const Shadow* each) { return IsTaken(*each); })) {
+    const auto is_free = [](const Shadow* each) { return !IsTaken(*each); };
+    const auto rest = std::stable_partition(all.begin(), all.end(), is_free);
+    free_count = static_cast<size_t>(rest - all.begin());
+  }
+  Track(std::span(all).first(free_count), nullptr);
+  for (size_t i = 0; i < all.size(); ++i) {
+    Shadow& shadow = *all[i];
+    const Taken taken(*this, shadow, lock);
+    if (shadow.live_ == nullptr) {
+      continue;  // freed meanwhile
+    }
+    if (i >= free_count) {
+      Track(std::span(all).subspan(i, 1), nullptr);
+    }
     if (downloads_ != nullptr) {
-      Defer(session, device, *shadow);
+      Defer(session, device, shadow, lock);
     }
-    CollectOne(session, device, *shadow, 0, shadow->size_);
+    CollectOne(session, device, shadow, 0, shadow.size_, lock);
   }
+  spare_reached_ = std::move(all);
 }
 
-void Shadows::Defer(Session& session, VkDevice device, Shadow& shadow) {
-  emptied_.clear();
+void Shadows::Defer(Session& session, VkDevice device, Shadow& shadow, Lock& lock) {
+  std::vector<DownloadBlocks::Run> emptied;
   downloads_->Defer(
       IdOfHandle(proto::HandleType::kDevice, ToId(device)), shadow.memory_,
       [this, &shadow](DownloadBlocks::Run run, const Downloads::Parts& visit) {
         shadow.VisitDeferrable(run, downloads_->is_eager(), visit);
       },
-      emptied_);
-  if (emptied_.empty()) {
+      emptied);
+  if (emptied.empty()) {
     return;
   }
-  ShadowSender sender(session, device, shadow.memory_, scratch_);
-  for (const DownloadBlocks::Run& run : emptied_) {
+  ShadowSender sender(session, device, shadow.memory_, spares_, lock);
+  for (const DownloadBlocks::Run& run : emptied) {
     for (size_t block = run.begin; block < run.end; ++block) {
       shadow.CompareBlock(sender, block);
     }
@@ -302,20 +340,21 @@ void Shadows::Defer(Session& session, VkDevice device, Shadow& shadow) {
 
 void Shadows::Collect(Session& session, VkDevice device, Shadow& shadow, uint64_t offset,
                       uint64_t size) {
-  const std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
+  const Taken taken(*this, shadow, lock);
   if (shadow.live_ == nullptr) {
     return;
   }
   const uint64_t end = offset + std::min(size, shadow.size_ - offset);
-  reached_.assign(1, &shadow);
+  Shadow* const one = &shadow;
   const PageRange clip = shadow.ViewOf(offset / PageSize() * PageSize(), RoundUp(end, PageSize()));
-  Track(&clip);
-  CollectOne(session, device, shadow, offset, end);
+  Track({&one, 1}, &clip);
+  CollectOne(session, device, shadow, offset, end, lock);
 }
 
 void Shadows::CollectOne(Session& session, VkDevice device, Shadow& shadow, uint64_t begin,
-                         uint64_t end) {
-  ShadowSender sender(session, device, shadow.memory_, scratch_);
+                         uint64_t end, Lock& lock) {
+  ShadowSender sender(session, device, shadow.memory_, spares_, lock);
   if (shadow.lost_track_) {
     shadow.StopTracking(sender);
   }
@@ -326,9 +365,9 @@ void Shadows::CollectOne(Session& session, VkDevice device, Shadow& shadow, uint
   }
 }
 
-void Shadows::Track(const PageRange* clip) {
+void Shadows::Track(std::span<Shadow* const> shadows, const PageRange* clip) {
   wanted_.clear();
-  for (Shadow* shadow : reached_) {
+  for (Shadow* shadow : shadows) {
     if (!shadow->tracks_) {
       continue;
     }
@@ -358,7 +397,7 @@ void Shadows::Track(const PageRange* clip) {
     }
     if (!tracker_->Take(joined, written_)) {
       // Nobody knows what was written: compare everything from now on.
-      for (Shadow* shadow : reached_) {
+      for (Shadow* shadow : shadows) {
         shadow->lost_track_ |= shadow->tracks_;
         shadow->tracks_ = false;
       }

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // All shadows of a session, and what they share: the arena that they lie in and the tracker that
-// tells what the program has written. One mutex is held from asking the tracker until what it told
-// is in the stream: a second thread that finds nothing left to collect may rely on its being there.
-// The session's reader never takes that mutex, so it is no harm to wait for the link with it held.
+// tells what the program has written. What the tracker told of a shadow and is not in the stream
+// yet is marked in the shadow, or the shadow is *taken* by the thread that posts it: a second
+// thread that wants its bytes waits until it is free, and so may rely on their being in the stream.
+// One mutex guards everything here, but while the link takes a piece of a shadow it is given up:
+// who submits work that reaches other memory need not wait for a large upload.
 #pragma once
 
 #include <vulkan/vulkan_core.h>
 
-#include <array>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "client_icd/downloads.h"
 #include "client_icd/reach.h"
 #include "client_icd/shadow.h"
-#include "proto/patch_parts.h"
+#include "client_icd/shadow_sender.h"
 
 namespace vesper::client {
 
@@ -80,16 +83,34 @@ class Shadows {
   void Collect(Session& session, VkDevice device, Shadow& shadow, uint64_t offset, uint64_t size);
 
  private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  /// A shadow that this thread alone touches, even while it gives the mutex up; it waits for that.
+  class Taken {
+   public:
+    Taken(Shadows& shadows, Shadow& shadow, Lock& lock);
+    ~Taken();
+    Taken(const Taken&) = delete;
+    Taken& operator=(const Taken&) = delete;
+
+   private:
+    Shadows& shadows_;
+    Shadow& shadow_;
+  };
+  static bool IsTaken(const Shadow& shadow) { return shadow.ticket_ != shadow.next_ticket_; }
+
   /// Gives the host's later writes up where the program does not read them.
-  void Defer(Session& session, VkDevice device, Shadow& shadow);
+  void Defer(Session& session, VkDevice device, Shadow& shadow, Lock& lock);
   /// A shadow over the piece, in the table; null if there is no memory.
   std::shared_ptr<Shadow> Make(proto::ObjectId memory, uint64_t size,
                                const ShadowArena::Piece& piece, bool tracks);
   void Watch(Shadow& shadow, const ShadowView& view);
   void LeaveView(Shadow& shadow);
-  /// Asks the tracker about the shadows in reached_: about all of them, or what lies in `clip`.
-  void Track(const PageRange* clip);
-  void CollectOne(Session& session, VkDevice device, Shadow& shadow, uint64_t begin, uint64_t end);
+  /// Asks the tracker about shadows that nobody has taken, or this thread: about all of them, or
+  /// what lies in `clip`.
+  void Track(std::span<Shadow* const> shadows, const PageRange* clip);
+  void CollectOne(Session& session, VkDevice device, Shadow& shadow, uint64_t begin, uint64_t end,
+                  Lock& lock);
 
   const MemoryTier tier_;
   std::unique_ptr<WriteTracker> tracker_;
@@ -97,12 +118,12 @@ class Shadows {
   std::mutex mutex_;
   ShadowArena arena_;
   std::map<std::byte*, Shadow*> views_;  // by where the program sees them
-  // Of the collection that is under way:
-  std::vector<Shadow*> reached_;
+  std::condition_variable freed_;        // a shadow that was taken
+  // Memory that is used again.
+  std::vector<Shadow*> spare_reached_;
   std::vector<PageRange> wanted_;
   std::vector<PageRange> written_;
-  std::array<proto::PatchParts, 2> scratch_;
-  std::vector<DownloadBlocks::Run> emptied_;
+  ShadowSender::Spares spares_;
 
   std::mutex table_mutex_;
   std::unordered_map<proto::ObjectId, std::shared_ptr<Shadow>> table_;
