@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "proto/limits.h"
 #include "proto/records_gen.h"
@@ -24,6 +25,20 @@ void CopyDifferentPages(std::byte* to, const std::byte* from, uint64_t size) {
       std::memcpy(to + at, from + at, bytes);
     }
   }
+}
+
+/// Takes the first bytes out of a set.
+ByteRanges TakeFirst(uint64_t bytes, ByteRanges& from) {
+  ByteRanges taken;
+  ByteRanges rest;
+  for (const ByteRange& range : from.ranges()) {
+    const uint64_t end = range.begin + std::min(bytes, range.end - range.begin);
+    taken.Add(range.begin, end);
+    rest.Add(end, range.end);
+    bytes -= end - range.begin;
+  }
+  from = std::move(rest);
+  return taken;
 }
 
 }  // namespace
@@ -185,23 +200,49 @@ ByteRanges HostMemory::TakeStale() {
   return stale;
 }
 
+ByteRanges HostMemory::WithoutDeferred(const ByteRanges& ranges) {
+  if (deferred_.IsEmpty()) {
+    return ranges;
+  }
+  const ByteRanges later = ranges.And(deferred_);
+  AddStale({&later});
+  return ranges.Without(deferred_);
+}
+
 void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {
-  const std::lock_guard lock(mutex_);
-  if (is_retired_) {
-    return;
+  // What may be read and compared at once.
+  const size_t piece = info_.reader == nullptr
+                           ? outbox.PieceBytes()
+                           : std::max(outbox.PieceBytes(), proto::kMaxPatchBytes);
+  const bool is_link_slow = outbox.PieceBytes() < proto::kMaxPatchBytes;
+  ByteRanges rest;
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_retired_) {
+      return;
+    }
+    const WrittenParts reached = InReach(parts);
+    if (!guest_has_it_mapped_) {
+      AddStale(reached);
+      return;
+    }
+    rest = info_.compares_all ? writable_ : Resolve(reached);
+    if (!is_link_slow) {
+      PushLocked(WithoutDeferred(rest), outbox);
+      return;
+    }
   }
-  const WrittenParts reached = InReach(parts);
-  if (!guest_has_it_mapped_) {
-    AddStale(reached);
-    return;
+  while (!rest.IsEmpty()) {
+    const transport::TurnMutex::Piece lock(mutex_);
+    if (is_retired_) {
+      return;
+    }
+    if (!guest_has_it_mapped_) {
+      AddStale({&rest});
+      return;
+    }
+    PushLocked(WithoutDeferred(TakeFirst(piece, rest)), outbox);
   }
-  ByteRanges ranges = info_.compares_all ? writable_ : Resolve(reached);
-  if (!deferred_.IsEmpty()) {
-    const ByteRanges later = ranges.And(deferred_);
-    AddStale({&later});
-    ranges = ranges.Without(deferred_);
-  }
-  PushLocked(ranges, outbox);
 }
 
 VkMappedMemoryRange HostMemory::AtomRange(uint64_t begin, uint64_t end) const {
@@ -225,8 +266,8 @@ void HostMemory::PushRange(ByteRange range, const std::byte* bytes, Outbox& outb
   for (uint64_t at = range.begin; at < range.end;) {
     proto::PatchParts& patch = patches_[turn_];
     at = proto::MakePatch(base, twin_.get(), at, range.end - at,
-                          proto::kMaxPatchBytes - patch.size(), patch);
-    if (at < range.end || patch.size() >= proto::kMaxPatchBytes) {
+                          patch_bytes_ - std::min(patch_bytes_, patch.size()), patch);
+    if (at < range.end || patch.size() >= patch_bytes_) {
       SendPatch(outbox);
     }
   }
@@ -245,6 +286,7 @@ void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
     return;
   }
   patches_[turn_].Clear();
+  patch_bytes_ = outbox.PieceBytes();
   uint64_t done = 0;
   if (const uint64_t readable = ReadableByGpu(); readable != 0) {
     const ByteRanges by_gpu = ranges.And(ByteRanges(0, readable));

@@ -38,6 +38,7 @@
 #include "server/host_tables_gen.h"
 #include "server/outbox.h"
 #include "server/zero_pages.h"
+#include "transport/turn_mutex.h"
 
 namespace vesper::server {
 
@@ -62,7 +63,8 @@ struct WrittenParts {
   bool IsEmpty() const { return exact == nullptr && !by_shaders && !by_descriptors && !everything; }
 };
 
-/// One host-visible allocation. Its mutex orders the guest's writes against comparisons.
+/// One host-visible allocation. Its mutex orders the guest's writes against comparisons. Over a
+/// slow link much is pushed in pieces, and the guest's writes pass between them.
 class HostMemory {
  public:
   struct Info {
@@ -116,6 +118,8 @@ class HostMemory {
   WrittenParts Stale() const;
   /// What is stale, as ranges, which it no longer is.
   ByteRanges TakeStale();
+  /// What of the ranges is to be pushed now; the rest is stale.
+  ByteRanges WithoutDeferred(const ByteRanges& ranges);
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
   /// Compares bytes that were read from live memory with the twin.
   void PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox);
@@ -129,7 +133,7 @@ class HostMemory {
   const DeviceTable& vk_;
   const VkDevice device_;
   const Info info_;
-  std::mutex mutex_;
+  transport::TurnMutex mutex_;
   std::byte* live_ = nullptr;
   ZeroPages twin_;
   bool is_retired_ = false;
@@ -151,7 +155,8 @@ class HostMemory {
   bool has_tried_source_ = false;
   VkBuffer source_ = VK_NULL_HANDLE;
   uint64_t source_size_ = 0;
-  // Patches of one push take turns.
+  // Patches of one push take turns, and have so many bytes each.
+  size_t patch_bytes_ = 0;
   std::array<proto::PatchParts, 2> patches_;
   size_t turn_ = 0;
 };

@@ -50,7 +50,7 @@ void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void*
 }
 
 void Outbox::PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool others_follow) {
-  const std::lock_guard lock(mutex_);
+  const transport::TurnMutex::Piece lock(mutex_);
   const auto parts = patch.Frame(known_, Unchanged, proto::command_number::vesperPushMemory,
                                  proto::Args_vesperPushMemory{memory, 0, nullptr});
   if (parts.empty()) {
@@ -67,7 +67,7 @@ void Outbox::PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool ot
 }
 
 void Outbox::FinishPatches() {
-  const std::lock_guard lock(mutex_);
+  const transport::TurnMutex::Piece lock(mutex_);
   background_.Wait();
 }
 
@@ -81,6 +81,7 @@ bool Outbox::Send(const proto::Buffer& frame) {
 void Outbox::EnableCompression(uint32_t algorithms, bool always) {
   const std::lock_guard lock(mutex_);
   compressor_.Enable(algorithms, always, connection_.IsLocal());
+  piece_bytes_.store(compressor_.PieceBytes());
 }
 
 bool Outbox::WriteFrame(std::span<const std::span<const std::byte>> frame) {
@@ -91,6 +92,7 @@ bool Outbox::WriteFrame(std::span<const std::span<const std::byte>> frame) {
   const auto begin = std::chrono::steady_clock::now();
   const bool written = connection_.Write(parts);
   compressor_.NoteWrite(parts, std::chrono::steady_clock::now() - begin);
+  piece_bytes_.store(compressor_.PieceBytes(), std::memory_order_relaxed);
   return written;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <mutex>
+#include <atomic>
 #include <span>
 
 #include "proto/buffer.h"
@@ -12,11 +12,13 @@
 #include "server/statistics.h"
 #include "transport/background_writer.h"
 #include "transport/connection.h"
+#include "transport/turn_mutex.h"
 
 namespace vesper::server {
 
 /// What the worker says to its guest: replies and pushes, in the order of the calls here. Threads
-/// that push data and then progress rely on that order. Thread-safe.
+/// that push data and then progress rely on that order. A thread that pushes much memory lets what
+/// others have to say pass between its pieces. Thread-safe.
 class Outbox {
  public:
   Outbox(transport::Connection& connection, Statistics& statistics)
@@ -36,6 +38,8 @@ class Outbox {
   /// Pushes what the device wrote to `memory`, from where the patch names it. With `others_follow`
   /// that may still be read until the next push or FinishPatches.
   void PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool others_follow);
+  /// Bytes of a patch beyond which others would wait too long behind it.
+  size_t PieceBytes() const { return piece_bytes_.load(std::memory_order_relaxed); }
   /// Waits until the patches that were pushed have been read.
   void FinishPatches();
   /// A whole frame of the set-up.
@@ -49,7 +53,8 @@ class Outbox {
   transport::Connection& connection_;
   Statistics& statistics_;
   proto::KnownStructs known_;
-  std::mutex mutex_;
+  transport::TurnMutex mutex_;
+  std::atomic<size_t> piece_bytes_{proto::kMaxPatchBytes};
   proto::Buffer buffer_;
   proto::FrameCompressor compressor_;
   transport::BackgroundWriter background_;  // keep last: it uses what is above
