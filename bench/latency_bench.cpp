@@ -9,9 +9,13 @@
 // way the device has F - 1 frames to work on: frames of at least RTT / (F - 1) hide the link, and
 // shorter ones come F in each RTT and frame. What is not hidden is not the link's but the driver's.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include "bench/figures.h"
@@ -242,6 +246,45 @@ class Latencies {
                kSubmissions / measured.seconds / 1e3);
   }
 
+  /// What small work waits for while another thread sends much memory, which it does not touch.
+  void SubmitBesideUpload() const {
+    constexpr size_t kBytes = 64 * kMiB;
+    const auto flush = reinterpret_cast<PFN_vkFlushMappedMemoryRanges>(
+        device_.instance().commands().GetDeviceProcAddr(device_.handle(),
+                                                        "vkFlushMappedMemoryRanges"));
+    const Buffer uploaded(device_, kBytes, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kUpload);
+    const Spinner spinner(device_);
+    const Frame frame(device_);
+    std::atomic<bool> is_stopping{false};
+    std::atomic<uint64_t> uploads{0};
+    std::thread uploader([&] {
+      for (; !is_stopping.load(); ++uploads) {
+        Fill(uploaded.bytes(), Content::kNoise, uploads.load());
+        const VkMappedMemoryRange range = {.sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE,
+                                           .memory = uploaded.memory(),
+                                           .size = VK_WHOLE_SIZE};
+        flush(device_.handle(), 1, &range);
+      }
+    });
+    std::vector<double> waits;
+    const Clock::time_point begin = Clock::now();
+    while (waits.size() < 20 || SecondsSince(begin) < 3) {
+      const Clock::time_point submitted = Clock::now();
+      examples::BeginCommands(device_, frame.commands);
+      spinner.Record(frame.commands, spinner.pipeline(), 1);
+      examples::Check(device_.commands().EndCommandBuffer(frame.commands), "vkEndCommandBuffer");
+      Submit(device_, frame.commands, frame.fence.get());
+      WaitAndReset(device_, frame.fence.get());
+      waits.push_back(SecondsSince(submitted));
+      device_.commands().ResetCommandPool(device_.handle(), frame.pool.get(), 0);
+    }
+    is_stopping = true;
+    uploader.join();
+    std::ranges::sort(waits);
+    PrintValue("submit and wait beside an upload of 64 MiB", "ms", waits[waits.size() / 2] * 1e3);
+    PrintValue("the same, the slowest of ten", "ms", waits[waits.size() * 9 / 10] * 1e3);
+  }
+
   /// `rounds`: how long the device works on each frame.
   void RunFrames(const char* length, uint32_t rounds, int seconds) const {
     const Spinner spinner(device_);
@@ -312,11 +355,13 @@ int Run(int argc, char** argv) {
   uint32_t rounds = 0;
   bool quick = false;
   bool only_start = false;
+  bool only_beside = false;
   app.add_option("--calibrate", calibrate,
                  "print how many rounds keep the device busy for so many milliseconds, and end");
   app.add_option("--rounds", rounds, "the rounds of a frame of 50 ms");
   app.add_flag("--quick", quick, "fewer repetitions");
   app.add_flag("--start", only_start, "make one frame and end");
+  app.add_flag("--beside", only_beside, "only small work beside a large upload");
   CLI11_PARSE(app, argc, argv);
 
   const Clock::time_point begin = Clock::now();
@@ -338,12 +383,17 @@ int Run(int argc, char** argv) {
     return 0;
   }
   const Latencies latencies(device, quick ? Effort::Quick() : Effort());
+  if (only_beside) {
+    latencies.SubmitBesideUpload();
+    return 0;
+  }
   latencies.SubmitAndWait();
   latencies.PollFence();
   latencies.CreateBuffers();
   latencies.RecordAndSubmit();
   latencies.SubmitMany();
   latencies.MakePipelines();
+  latencies.SubmitBesideUpload();
   const int seconds = quick ? 2 : 4;
   latencies.RunFrames("5 ms", rounds / 10, seconds);
   latencies.RunFrames("50 ms", rounds, seconds);

@@ -67,6 +67,7 @@ class Buffer {
 
   VkBuffer handle() const { return buffer_.get(); }
   VkDeviceSize size() const { return size_; }
+  VkDeviceMemory memory() const { return memory_.get(); }
 
   // The mapped bytes; empty for Placement::kDevice.
   std::span<std::byte> bytes() const {
