@@ -66,6 +66,7 @@ tracking::BufferPart HostDescriptors::Resolver::View(VkBufferView view) const {
 
 void HostDescriptors::Update(const VkWriteDescriptorSet* writes, uint32_t write_count,
                              const VkCopyDescriptorSet* copies, uint32_t copy_count) {
+  const std::lock_guard lock(sets_mutex_);
   ++version_;
   for (uint32_t i = 0; writes != nullptr && i < write_count; ++i) {
     if (const std::shared_ptr<HostSet> set = Find(writes[i].dstSet)) {
@@ -88,13 +89,14 @@ void HostDescriptors::AddPart(const tracking::BufferPart& part, WriteSet& writes
   }
 }
 
-const WriteSet& HostDescriptors::WritesOf(HostSet& set) const {
+std::shared_ptr<const WriteSet> HostDescriptors::WritesOf(HostSet& set) const {
+  const std::lock_guard lock(sets_mutex_);
   if (const uint64_t version = set.contents.version(); set.resolved_version != version) {
-    set.writes = {};
-    if (!set.contents.ForEach(
-            [&](const tracking::BufferPart& part) { AddPart(part, set.writes); })) {
-      set.writes.AddUnknownDescriptors();
+    auto writes = std::make_shared<WriteSet>();
+    if (!set.contents.ForEach([&](const tracking::BufferPart& part) { AddPart(part, *writes); })) {
+      writes->AddUnknownDescriptors();
     }
+    set.writes = std::move(writes);
     set.resolved_version = version;
   }
   return set.writes;

@@ -7,8 +7,10 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 
@@ -24,7 +26,8 @@ struct HostSetLayout {
   bool update_after_bind = false;
 };
 
-/// A set of the guest's, and what it was found to lead to the last time.
+/// A set of the guest's, and what it was found to lead to the last time. HostDescriptors alone
+/// looks into it.
 struct HostSet {
   explicit HostSet(const HostSetLayout& made_for)
       : contents(made_for.layout), update_after_bind(made_for.update_after_bind) {}
@@ -32,11 +35,11 @@ struct HostSet {
   tracking::DescriptorSet contents;
   const bool update_after_bind;
   uint64_t resolved_version = 0;  // of the contents, when `writes` was made
-  WriteSet writes;
+  std::shared_ptr<const WriteSet> writes;
 };
 
-/// Handles are the driver's; those that are not known lead everywhere. Only the session's thread
-/// looks into sets and updates them; what is removed, found and pushed may be so on any thread.
+/// Handles are the driver's; those that are not known lead everywhere. Thread-safe: sets are
+/// updated by the session's thread while tasks replay and submit what binds them.
 class HostDescriptors {
  public:
   explicit HostDescriptors(const HostResources& resources) : resources_(resources) {}
@@ -57,10 +60,10 @@ class HostDescriptors {
   void Update(const VkWriteDescriptorSet* writes, uint32_t write_count,
               const VkCopyDescriptorSet* copies, uint32_t copy_count);
   /// Changes with every update.
-  uint64_t version() const { return version_; }
+  uint64_t version() const { return version_.load(); }
 
-  /// What shaders can write through the set. Stays as it is until the next update.
-  const WriteSet& WritesOf(HostSet& set) const;
+  /// What shaders can write through the set, as it is now.
+  std::shared_ptr<const WriteSet> WritesOf(HostSet& set) const;
   /// The same for descriptors that are pushed.
   void AddPushed(const VkWriteDescriptorSet& write, WriteSet& writes) const;
 
@@ -74,7 +77,8 @@ class HostDescriptors {
   void AddPart(const tracking::BufferPart& part, WriteSet& writes) const;
 
   const HostResources& resources_;
-  uint64_t version_ = 1;
+  std::atomic<uint64_t> version_{1};
+  mutable std::mutex sets_mutex_;    // for what the sets hold; locked before mutex_
   mutable std::shared_mutex mutex_;  // for the maps
   std::unordered_map<VkDescriptorSetLayout, HostSetLayout> layouts_;
   std::unordered_map<VkBufferView, tracking::BufferPart> views_;

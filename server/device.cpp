@@ -96,12 +96,21 @@ HostQueue* HostDevice::AddQueue(proto::ObjectId id, uint32_t family, uint32_t in
 }
 
 HostQueue* HostDevice::FindQueue(VkQueue handle) {
+  const std::lock_guard lock(queues_mutex_);
   for (const auto& queue : queues_) {
     if (queue->handle() == handle) {
       return queue.get();
     }
   }
   return nullptr;
+}
+
+void HostDevice::NoteSemaphore(VkSemaphore semaphore, bool is_timeline) {
+  if (is_timeline) {
+    timelines_.insert(semaphore);
+  } else {
+    timelines_.erase(semaphore);  // one that is gone had the same handle
+  }
 }
 
 bool HostDevice::IsIdle() {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "proto/object_id.h"
@@ -53,6 +54,7 @@ class HostDevice {
   /// Makes a queue of HasQueue() known; null if the driver doesn't give it, or is asked again.
   HostQueue* AddQueue(proto::ObjectId id, uint32_t family, uint32_t index,
                       VkDeviceQueueCreateFlags flags);
+  /// Any thread.
   HostQueue* FindQueue(VkQueue handle);
   /// True when no queue has work that is not known to be done.
   bool IsIdle();
@@ -72,7 +74,14 @@ class HostDevice {
   /// The guest maps memory.
   VkResult Map(HostMemory& memory);
 
-  // Only the session's thread uses these.
+  // Only the session's thread uses these two.
+
+  /// A semaphore was made.
+  void NoteSemaphore(VkSemaphore semaphore, bool is_timeline);
+  bool IsTimeline(VkSemaphore semaphore) const { return timelines_.contains(semaphore); }
+
+  // These have locks of their own.
+
   MemoryLeases& leases() { return leases_; }
   HostResources& resources() { return resources_; }
   HostDescriptors& descriptors() { return descriptors_; }
@@ -80,8 +89,8 @@ class HostDevice {
   /// What the host itself has written to images in the command that is being executed.
   WriteSet& host_writes() { return host_writes_; }
   bool compares_all_memory() const { return compares_all_memory_; }
-  /// How often the guest has given work to a queue.
-  uint64_t submissions() const { return submissions_; }
+  /// How often the guest has given work to a queue. Any thread.
+  uint64_t submissions() const { return submissions_.load(); }
   void CountSubmission() { ++submissions_; }
 
  private:
@@ -110,7 +119,8 @@ class HostDevice {
   std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
   const bool compares_all_memory_;
-  uint64_t submissions_ = 0;
+  std::atomic<uint64_t> submissions_{0};
+  std::unordered_set<VkSemaphore> timelines_;
   MemoryLeases leases_;
   HostResources resources_{table_, handle_};
   HostDescriptors descriptors_{resources_};

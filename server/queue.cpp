@@ -213,6 +213,33 @@ std::pair<VkSemaphore, uint64_t> HostQueue::reached() {
   return {timeline_, done_};
 }
 
+template <typename Driver>
+void HostQueue::Give(const Noted& noted, const Driver& driver) {
+  const uint64_t last = next_ - 1 + noted.count;
+  next_ = last + 1;
+  if (device_.IsLost()) {
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    begun_ = last;
+    signals_through_ = std::max(signals_through_, noted.signals_through);
+    unpushed_.insert(unpushed_.end(), noted.batches.begin(), noted.batches.end());
+  }
+  const VkResult result = driver();
+  device_.CountSubmission();
+  if (result != VK_SUCCESS) {
+    // The guest has gone on as if the work were under way; only a lost device is true now.
+    device_.ReportLost(result);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    submitted_ = last;
+  }
+  changed_.notify_all();
+}
+
 VkResult HostQueue::LetGo() {
   return IsIdle() ? device_.table().vkQueueWaitIdle(handle_) : VK_SUCCESS;
 }
@@ -250,10 +277,10 @@ void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
     batch.pCommandBuffers = batch_buffers.data();
     Note(i, batch_buffers, signals, noted);
   }
-  Begin(noted);
-  Finish(device_.table().vkQueueSubmit(handle_, static_cast<uint32_t>(batches.size()),
-                                       batches.data(), VK_NULL_HANDLE),
-         batches.size());
+  Give(noted, [&] {
+    return device_.table().vkQueueSubmit(handle_, static_cast<uint32_t>(batches.size()),
+                                         batches.data(), VK_NULL_HANDLE);
+  });
 }
 
 void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
@@ -291,10 +318,10 @@ void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
     batch.pCommandBufferInfos = batch_buffers.data();
     Note(i, batch_buffers, tells_others, noted);
   }
-  Begin(noted);
-  Finish(device_.table().vkQueueSubmit2(handle_, static_cast<uint32_t>(batches.size()),
-                                        batches.data(), VK_NULL_HANDLE),
-         batches.size());
+  Give(noted, [&] {
+    return device_.table().vkQueueSubmit2(handle_, static_cast<uint32_t>(batches.size()),
+                                          batches.data(), VK_NULL_HANDLE);
+  });
 }
 
 void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count) {
@@ -310,32 +337,10 @@ void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count) {
     KeepPresent(batch_semaphores.waits(), batch_semaphores.wait_values());
     batch_semaphores.Apply(batches[i]);
   }
-  Begin(noted);
-  Finish(device_.table().vkQueueBindSparse(handle_, static_cast<uint32_t>(batches.size()),
-                                           batches.data(), VK_NULL_HANDLE),
-         batches.size());
-}
-
-void HostQueue::Begin(const Noted& noted) {
-  const std::lock_guard lock(mutex_);
-  begun_ = next_ - 1 + noted.count;
-  signals_through_ = std::max(signals_through_, noted.signals_through);
-  unpushed_.insert(unpushed_.end(), noted.batches.begin(), noted.batches.end());
-}
-
-void HostQueue::Finish(VkResult result, uint64_t batches) {
-  next_ += batches;
-  device_.CountSubmission();
-  if (result != VK_SUCCESS) {
-    // The guest has gone on as if the work were under way; only a lost device is true now.
-    device_.ReportLost(result);
-    return;
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    submitted_ = next_ - 1;
-  }
-  changed_.notify_all();
+  Give(noted, [&] {
+    return device_.table().vkQueueBindSparse(handle_, static_cast<uint32_t>(batches.size()),
+                                             batches.data(), VK_NULL_HANDLE);
+  });
 }
 
 void HostQueue::Watch() {

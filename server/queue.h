@@ -5,6 +5,9 @@
 // then pushes, in this order, what the work changed in memory (write_set.h) and how far the queue
 // has come: data first, then the fact that releases the guest's waiters. The session's thread never
 // waits.
+//
+// Submissions come from the session's thread or from a task, one at a time and in the guest's
+// order. Those for a lost device count, but do not reach the driver: what they name may be gone.
 #pragma once
 
 #include <vulkan/vulkan_core.h>
@@ -46,7 +49,7 @@ class HostQueue {
   VkResult LetGo();
 
   // Null command buffers and semaphores (dead or poisoned ones) are left out. A driver's failure
-  // ends the device.
+  // ends the device. One thread at a time.
   void Submit(const VkSubmitInfo* submits, uint32_t count);
   void Submit2(const VkSubmitInfo2* submits, uint32_t count);
   void BindSparse(const VkBindSparseInfo* binds, uint32_t count);
@@ -75,16 +78,16 @@ class HostQueue {
   /// Notes batch `index` of a submission: its command buffers, and whether the guest has it signal.
   template <typename Buffers>
   void Note(size_t index, const Buffers& buffers, bool signals, Noted& noted);
-  /// Around the driver's submission of so many batches.
-  void Begin(const Noted& noted);
-  void Finish(VkResult result, uint64_t batches);
+  /// Around the driver's submission of what was noted.
+  template <typename Driver>
+  void Give(const Noted& noted, const Driver& driver);
   void Watch();
 
   const proto::ObjectId id_;
   const VkQueue handle_;
   HostDevice& device_;
   const VkSemaphore timeline_;
-  uint64_t next_ = 1;  // number of the next batch; the session's thread only
+  uint64_t next_ = 1;  // number of the next batch; for whoever submits
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -124,19 +124,22 @@ void RecordedWrites::Forget(VkCommandBuffer buffer) {
 }
 
 std::shared_ptr<const WriteSet> RecordedWrites::Submitted(VkCommandBuffer buffer) {
-  Recording* const found = Find(buffer);
-  if (found == nullptr || found->set->IsEmpty()) {
+  Part& part = PartOf(buffer);
+  const std::lock_guard lock(part.mutex);  // another queue may be given the same command buffer
+  const auto found = part.recordings.find(buffer);
+  if (found == part.recordings.end() || found->second.set->IsEmpty()) {
     return nullptr;
   }
-  Recording& recording = *found;
+  Recording& recording = found->second;
   recording.is_shared = true;
   const WriteSet& set = *recording.set;
   if (!set.shader_work() || set.unknown_descriptors() || recording.bound.empty()) {
     return recording.set;
   }
-  if (recording.resolved == nullptr || recording.resolved_version != descriptors_.version()) {
+  const uint64_t version = descriptors_.version();  // there may be updates from now on
+  if (recording.resolved == nullptr || recording.resolved_version != version) {
     recording.resolved = Resolve(recording);
-    recording.resolved_version = descriptors_.version();
+    recording.resolved_version = version;
   }
   return recording.resolved;
 }
@@ -145,13 +148,13 @@ std::shared_ptr<const WriteSet> RecordedWrites::Resolve(const Recording& recordi
   auto resolved = std::make_shared<WriteSet>(*recording.set);
   size_t ranges = 0;
   for (const std::shared_ptr<HostSet>& set : recording.bound) {
-    const WriteSet& writes = descriptors_.WritesOf(*set);
-    ranges += writes.CountRanges();
+    const std::shared_ptr<const WriteSet> writes = descriptors_.WritesOf(*set);
+    ranges += writes->CountRanges();
     if (ranges > kMaxBoundRanges) {
       resolved->AddUnknownDescriptors();
       break;
     }
-    resolved->Add(writes);
+    resolved->Add(*writes);
   }
   return resolved;
 }

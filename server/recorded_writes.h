@@ -25,6 +25,7 @@ struct HostSet;
 
 /// The write sets of a device's command buffers. Those of different command pools may be used by
 /// different threads. One uses command buffers of several pools if nobody else uses them then.
+/// Several may submit the same one.
 class RecordedWrites {
  public:
   RecordedWrites(const HostResources& resources, const HostDescriptors& descriptors)

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "proto/walk.h"
+#include "server/chain.h"
 #include "server/invoke.h"
 #include "server/queue.h"
 
@@ -426,6 +427,15 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
           vk.vkSetDebugUtilsObjectTagEXT(a.device, a.pTagInfo);
         }
         return true;
+      }
+      case number::vkCreateSemaphore: {
+        auto& a = *static_cast<proto::Args_vkCreateSemaphore*>(args);
+        host.on_device(vk, args);
+        const auto* type = FindInChain<VkSemaphoreTypeCreateInfo>(
+            a.pCreateInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+        device.NoteSemaphore(*a.pSemaphore,
+                             type != nullptr && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE);
+        break;
       }
       case number::vkSignalSemaphore:
       case number::vkSetEvent:

@@ -4,8 +4,8 @@
 // queues' watchers (queue.h) push beside it. Decoding turns ids into native handles; what cannot be
 // resolved makes the command be skipped, what is malformed ends the session.
 //
-// What takes long is done by tasks (session_tasks.cpp): compilations, and the replay of command
-// buffers. The stream goes on meanwhile, and waits where a command needs what a task makes.
+// What takes long is done by tasks (session_tasks.cpp): compilations, the replay of command
+// buffers, and whatever has to come after those. The stream goes on meanwhile.
 //
 // Skipping. A command that names an object which is dead or poisoned has no effect. If it would
 // have made objects, those are poisoned. If it was recorded into a command buffer, that buffer is
@@ -123,6 +123,7 @@ class Session {
   /// Executes a command, in the stream or as a task. False if the guest sent something invalid.
   bool Execute(const proto::Command& command, std::string* error);
   std::vector<TaskPool::Need> NeedsOf(Scheduling scheduling);
+  void AddNeedOfQueue(proto::ObjectId id, std::vector<TaskPool::Need>& needs) const;
   /// True for a descriptor set that may be updated while command buffers bind it.
   bool MayChangeWhileBound(proto::ObjectId id) const;
   void WaitFor(const std::vector<TaskPool::Need>& needs);

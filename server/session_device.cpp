@@ -149,8 +149,9 @@ bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPool
 bool Session::AnswerQueriesLater(const proto::Command& command,
                                  const proto::Args_vkGetQueryPoolResults& args) {
   HostDevice* device = stream_.resolver.device();
-  if (device == nullptr || !device->physical().WaitsInQueryResults() || device->IsIdle() ||
-      !IsSensible(args)) {
+  // A task may be about to submit.
+  if (device == nullptr || !device->physical().WaitsInQueryResults() ||
+      (device->IsIdle() && tasks_.IsIdle()) || !IsSensible(args)) {
     return false;
   }
   std::erase_if(late_answers_, [](const std::future<void>& answer) {

@@ -19,8 +19,12 @@
 //   - what changes a pool needs it exclusively, and becomes a task likewise;
 //   - a question about a ray tracing pipeline shares it, and becomes a task likewise: guests ask
 //     while it is compiled;
-//   - all other commands are executed in the stream, once what they name is there. A submission
-//     thus waits for the replay of its own command buffers, and for nothing else.
+//   - what a queue does needs the queue exclusively and shares its command buffers. It becomes a
+//     task if a replay of those has not ended, or if something before it on its queue has not. That
+//     looks to the program like a device that is slow to begin. Binary semaphores are needed
+//     exclusively: a wait must not reach the driver before the signal that it waits for.
+//     With timelines it may, so they are shared;
+//   - all other commands are executed in the stream, once what they name is there.
 //
 // Once posted, a task has all it needs: the command's bytes, decoded when its turn comes, as of its
 // place in the order (object_table.h).
@@ -45,9 +49,18 @@ bool Is(proto::ObjectId id, proto::HandleType type) {
   return proto::ObjectTypeByte(id) == static_cast<uint8_t>(type);
 }
 
-/// Devices and queues are for the session's thread to destroy and to use.
-bool IsForTasks(proto::ObjectId id) {
-  return !Is(id, proto::HandleType::kDevice) && !Is(id, proto::HandleType::kQueue);
+/// What submissions share of a command pool, and what resets the pool needs exclusively. Replays
+/// from the pool do not mind submissions, so it is not the pool's own key. No object has such an
+/// id.
+TaskPool::Key SubmissionsOf(proto::ObjectId pool) {
+  return proto::MakeObjectId(proto::HandleType{0xff}, proto::ObjectGeneration(pool),
+                             proto::ObjectIndex(pool));
+}
+
+/// True for the commands of objects of this type: they are the first argument.
+bool BelongsTo(const proto::Record& record, proto::HandleType type) {
+  return !record.ops.empty() && record.ops[0].kind == proto::OpKind::kHandle &&
+         record.ops[0].offset == 0 && record.ops[0].type == static_cast<uint16_t>(type);
 }
 
 /// What a command in the stream changes, or must see all changes of.
@@ -78,15 +91,12 @@ enum class Session::Scheduling {
   kPool,      // changes a pool of command buffers or descriptor sets
   kName,      // of an object, for tools
   kQuestion,  // about a pipeline
+  kQueue,     // what a queue does
 };
 
 proto::ObjectId Session::RecordedInto(const proto::Record& record, const proto::Command& command) {
   // It is the first member of the image.
-  const bool first_is_buffer =
-      !record.ops.empty() && record.ops[0].kind == proto::OpKind::kHandle &&
-      record.ops[0].offset == 0 &&
-      record.ops[0].type == static_cast<uint16_t>(proto::HandleType::kCommandBuffer);
-  return first_is_buffer && command.body.size() >= 8
+  return BelongsTo(record, proto::HandleType::kCommandBuffer) && command.body.size() >= 8
              ? proto::LoadField<uint64_t>(command.body.data(), 0)
              : 0;
 }
@@ -118,6 +128,9 @@ Session::Scheduling Session::SchedulingOf(const proto::Record& record) {
     case number::vkDestroyDevice:
       return Scheduling::kStream;
     default: {
+      if (BelongsTo(record, proto::HandleType::kQueue)) {
+        return Scheduling::kQueue;
+      }
       const auto consumes = [](const proto::Op& op) { return (op.flags & proto::kConsumed) != 0; };
       return std::any_of(record.ops.begin(), record.ops.end(), consumes) ? Scheduling::kDestruction
                                                                          : Scheduling::kStream;
@@ -130,8 +143,12 @@ std::vector<TaskPool::Need> Session::NeedsOf(Scheduling scheduling) {
   const uint16_t command = stream_.record->number;
   const std::vector<proto::ObjectId>& consumed = stream_.decoder.consumed_ids();
   for (const proto::ObjectId id : stream_.resolver.named()) {
-    if (!IsForTasks(id)) {
+    if (scheduling == Scheduling::kQueue) {
+      AddNeedOfQueue(id, needs);
       continue;
+    }
+    if (Is(id, proto::HandleType::kDevice)) {
+      continue;  // this thread alone destroys it
     }
     const bool is_pool =
         scheduling == Scheduling::kPool &&
@@ -142,6 +159,9 @@ std::vector<TaskPool::Need> Session::NeedsOf(Scheduling scheduling) {
       needs.push_back(Exclusive(id));
     } else {
       needs.push_back(Shared(id));
+    }
+    if (command == number::vkResetCommandPool || command == number::vkDestroyCommandPool) {
+      needs.push_back(Exclusive(SubmissionsOf(id)));
     }
   }
   for (const proto::ObjectId id : stream_.decoder.new_ids()) {
@@ -159,6 +179,31 @@ std::vector<TaskPool::Need> Session::NeedsOf(Scheduling scheduling) {
     needs.push_back(Exclusive(pool->second));
   }
   return needs;
+}
+
+void Session::AddNeedOfQueue(proto::ObjectId id, std::vector<TaskPool::Need>& needs) const {
+  switch (static_cast<proto::HandleType>(proto::ObjectTypeByte(id))) {
+    case proto::HandleType::kDevice:
+      break;
+    case proto::HandleType::kQueue:
+      needs.push_back(Exclusive(id));
+      break;
+    case proto::HandleType::kSemaphore: {
+      HostDevice* device = stream_.resolver.device();
+      const auto semaphore = reinterpret_cast<VkSemaphore>(objects_.Handle(id));
+      needs.push_back({id, device == nullptr || !device->IsTimeline(semaphore)});
+      break;
+    }
+    case proto::HandleType::kCommandBuffer:
+      needs.push_back(Shared(id));
+      if (const auto pool = pool_of_.find(id); pool != pool_of_.end()) {
+        needs.push_back(Shared(SubmissionsOf(pool->second)));
+      }
+      break;
+    default:
+      needs.push_back(Shared(id));
+      break;
+  }
 }
 
 bool Session::MayChangeWhileBound(proto::ObjectId id) const {

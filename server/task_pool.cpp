@@ -2,6 +2,7 @@
 #include "server/task_pool.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "transport/quiet_thread.h"
@@ -10,7 +11,7 @@ namespace vesper::server {
 namespace {
 
 /// What a task takes besides the bytes that it speaks of.
-constexpr size_t kTaskBytes = 512;
+constexpr size_t kTaskBytes = 1024;
 
 }  // namespace
 
@@ -51,16 +52,18 @@ void TaskPool::Post(Task task) {
     }
   }
   for (const Need& need : node->task.needs) {
-    std::vector<User>& users = users_[need.key];
-    for (auto user = users.rbegin(); user != users.rend(); ++user) {
-      if (user->exclusive || need.exclusive) {
-        PutBehind(node, user->node);
-      }
-      if (user->exclusive) {
-        break;  // which came after those before it
+    Users& users = users_[need.key];
+    uint64_t last = 0;  // place of the one that comes after all those before it
+    if (!users.exclusive.empty()) {
+      last = users.exclusive.rbegin()->first;
+      PutBehind(node, users.exclusive.rbegin()->second);
+    }
+    if (need.exclusive) {
+      for (auto user = users.shared.upper_bound(last); user != users.shared.end(); ++user) {
+        PutBehind(node, user->second);
       }
     }
-    users.push_back({node, need.exclusive});
+    (need.exclusive ? users.exclusive : users.shared).emplace(node->place, node);
   }
   if (node->task.kind == Kind::kReplay) {
     replays_.emplace(node->place, node);
@@ -131,12 +134,18 @@ TaskPool::NodePtr TaskPool::LastBefore(Key key, bool exclusive, uint64_t place) 
   if (found == users_.end()) {
     return nullptr;
   }
-  for (auto user = found->second.rbegin(); user != found->second.rend(); ++user) {
-    if ((user->exclusive || exclusive) && user->node->place < place) {
-      return user->node;
+  NodePtr last;
+  const auto look = [&](const std::map<uint64_t, NodePtr>& users) {
+    const auto after = users.lower_bound(place);
+    if (after != users.begin() && (!last || last->place < std::prev(after)->first)) {
+      last = std::prev(after)->second;
     }
+  };
+  look(found->second.exclusive);
+  if (exclusive) {
+    look(found->second.shared);
   }
-  return nullptr;
+  return last;
 }
 
 void TaskPool::Finish(const NodePtr& node) {
@@ -145,8 +154,9 @@ void TaskPool::Finish(const NodePtr& node) {
     if (found == users_.end()) {
       continue;  // the key was named twice
     }
-    std::erase_if(found->second, [&](const User& user) { return user.node == node; });
-    if (found->second.empty()) {
+    found->second.exclusive.erase(node->place);
+    found->second.shared.erase(node->place);
+    if (found->second.exclusive.empty() && found->second.shared.empty()) {
       users_.erase(found);
     }
   }

@@ -85,11 +85,12 @@ class TaskPool {
     size_t waits_for = 0;                       // tasks before it
     std::vector<std::shared_ptr<Node>> behind;  // tasks that wait for it
   };
-  struct User {
-    std::shared_ptr<Node> node;
-    bool exclusive;
-  };
   using NodePtr = std::shared_ptr<Node>;
+  /// The tasks with one key that have not ended, by place.
+  struct Users {
+    std::map<uint64_t, NodePtr> exclusive;
+    std::map<uint64_t, NodePtr> shared;
+  };
 
   void Run();
   // With the lock held:
@@ -114,9 +115,9 @@ class TaskPool {
   size_t long_running_ = 0;
   std::map<uint64_t, NodePtr> ready_;  // by place
   std::map<uint64_t, NodePtr> ready_long_;
-  std::map<uint64_t, NodePtr> replays_;               // that have not ended
-  std::unordered_map<Key, std::vector<User>> users_;  // that have not ended, in order
-  std::vector<std::thread> threads_;                  // keep last
+  std::map<uint64_t, NodePtr> replays_;  // that have not ended
+  std::unordered_map<Key, Users> users_;
+  std::vector<std::thread> threads_;  // keep last
 };
 
 }  // namespace vesper::server

@@ -35,7 +35,9 @@ bool IsSynchronised(uint16_t command, proto::ObjectId id) {
       return Is(id, HandleType::kDescriptorSet);
     case number::vkQueueSubmit:
     case number::vkQueueSubmit2:
+    case number::vkQueueBindSparse:
     case number::vkQueueWaitIdle:
+    case number::vkQueueInsertDebugUtilsLabelEXT:
       return Is(id, HandleType::kQueue);
     default:
       return false;
@@ -43,6 +45,18 @@ bool IsSynchronised(uint16_t command, proto::ObjectId id) {
 }
 
 }  // namespace
+
+void OrderChecker::AddTimeline(proto::ObjectId semaphore) {
+  const std::lock_guard lock(mutex_);
+  timelines_.insert(semaphore);
+}
+
+bool OrderChecker::IsOfBinarySemaphore(uint16_t command, proto::ObjectId id) const {
+  // A wait is submitted after the signal that it waits for, and the next signal after that.
+  return (command == number::vkQueueSubmit || command == number::vkQueueSubmit2 ||
+          command == number::vkQueueBindSparse) &&
+         Is(id, HandleType::kSemaphore) && !timelines_.contains(id);
+}
 
 void OrderChecker::Begin(const server::ExecutedCommand& command) {
   const std::lock_guard lock(mutex_);
@@ -55,7 +69,8 @@ void OrderChecker::Begin(const server::ExecutedCommand& command) {
   };
   for (const proto::ObjectId id : command.named) {
     execution.uses.push_back({id, is_destroyed(id) || id == command.recorded_into ||
-                                      IsSynchronised(command.number, id)});
+                                      IsSynchronised(command.number, id) ||
+                                      IsOfBinarySemaphore(command.number, id)});
     if (command.number == number::vkAllocateCommandBuffers && Is(id, HandleType::kCommandPool)) {
       for (const proto::ObjectId made : command.made) {
         buffer_pool_[made] = id;
@@ -64,6 +79,15 @@ void OrderChecker::Begin(const server::ExecutedCommand& command) {
   }
   for (const proto::ObjectId id : command.made) {
     execution.uses.push_back({id, true});
+  }
+  // A pool must not be reset while what was recorded from it is pending.
+  if (command.number == number::vkResetCommandPool ||
+      command.number == number::vkDestroyCommandPool) {
+    for (const auto& [buffer, pool] : buffer_pool_) {
+      if (std::find(command.named.begin(), command.named.end(), pool) != command.named.end()) {
+        execution.uses.push_back({buffer, true});
+      }
+    }
   }
   // Recording takes memory from the pool.
   if (const auto pool = buffer_pool_.find(command.recorded_into); pool != buffer_pool_.end()) {

@@ -12,6 +12,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ class OrderChecker : public server::CommandObserver {
  public:
   void Begin(const server::ExecutedCommand& command) override;
   void End(const server::ExecutedCommand& command) override;
+
+  // A semaphore that is about to be used is a timeline: those may be waited for before the signal.
+  void AddTimeline(proto::ObjectId semaphore);
 
   // One sentence about each pair that was executed in the wrong order, or about the first few.
   // Nothing may be under way.
@@ -42,8 +46,12 @@ class OrderChecker : public server::CommandObserver {
     std::vector<Use> uses;
   };
 
+  // True if the order among the commands of this kind that name the object counts.
+  bool IsOfBinarySemaphore(uint16_t command, proto::ObjectId id) const;
+
   mutable std::mutex mutex_;
   uint64_t clock_ = 0;
+  std::set<proto::ObjectId> timelines_;
   std::map<uint64_t, Execution> executions_;                // by position
   std::map<proto::ObjectId, proto::ObjectId> buffer_pool_;  // pools of command buffers
 };

@@ -163,6 +163,7 @@ TEST_F(DescriptorWrites, WhatWasSubmittedDoesNotChange) {
   DeviceWritesEverywhere();
   mock_.Hold(true);
   ASSERT_EQ(Submit(work, fence_), VK_SUCCESS);
+  Sync();  // the driver has it
   Name(set, buffers_[1]);
   Sync();
   mock_.Hold(false);

@@ -56,6 +56,9 @@ class Order : public WireTest, public testing::WithParamInterface<uint64_t> {
           number::vkResetCommandPool}) {
       mock_.On(slow, [this](void*) { laggard_.Lag(); });
     }
+    for (uint32_t i = 0; i < queues_.size(); ++i) {
+      vk::vkGetDeviceQueue(device_, i / 2, i % 2, &queues_[i]);
+    }
     const VkPipelineCacheCreateInfo cache{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
     ASSERT_EQ(vk::vkCreatePipelineCache(device_, &cache, nullptr, &cache_), VK_SUCCESS);
     const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
@@ -82,6 +85,10 @@ class Order : public WireTest, public testing::WithParamInterface<uint64_t> {
       const VkDescriptorPoolCreateInfo sets{
           VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, 8, 0, nullptr};
       EXPECT_EQ(vk::vkCreateDescriptorPool(device_, &sets, nullptr, &set_pool_), VK_SUCCESS);
+      const VkFenceCreateInfo fence{VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+      EXPECT_EQ(vk::vkCreateFence(device_, &fence, nullptr, &fence_), VK_SUCCESS);
+      timeline_ = test.CreateTimeline(0);
+      test.checker_.AddTimeline(reinterpret_cast<uint64_t>(timeline_));
     }
 
     void Run() {
@@ -92,6 +99,8 @@ class Order : public WireTest, public testing::WithParamInterface<uint64_t> {
         vk::vkDestroyCommandPool(device_, pool, nullptr);
       }
       vk::vkDestroyDescriptorPool(device_, set_pool_, nullptr);
+      vk::vkDestroySemaphore(device_, timeline_, nullptr);
+      vk::vkDestroyFence(device_, fence_, nullptr);
     }
 
    private:
@@ -146,6 +155,56 @@ class Order : public WireTest, public testing::WithParamInterface<uint64_t> {
       }
     }
 
+    // A submission to one of the queues; `wait` and `signal` may be null.
+    void Submit(VkCommandBuffer commands, VkSemaphore wait, VkSemaphore signal, VkFence fence) {
+      const VkCommandBufferSubmitInfo buffer{VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO, nullptr,
+                                             commands, 0};
+      const VkSemaphoreSubmitInfo waits{
+          VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, nullptr, wait, value_,
+          VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT,    0};
+      const VkSemaphoreSubmitInfo signals{
+          VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, nullptr, signal, value_,
+          VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT,    0};
+      VkSubmitInfo2 info{VK_STRUCTURE_TYPE_SUBMIT_INFO_2};
+      info.waitSemaphoreInfoCount = wait == VK_NULL_HANDLE ? 0 : 1;
+      info.pWaitSemaphoreInfos = &waits;
+      info.commandBufferInfoCount = commands == VK_NULL_HANDLE ? 0 : 1;
+      info.pCommandBufferInfos = &buffer;
+      info.signalSemaphoreInfoCount = signal == VK_NULL_HANDLE ? 0 : 1;
+      info.pSignalSemaphoreInfos = &signals;
+      const size_t queue = random_.Below(test_.queues_.size());
+      const std::lock_guard lock(test_.queue_mutexes_[queue]);
+      EXPECT_EQ(vk::vkQueueSubmit2(test_.queues_[queue], 1, &info, fence), VK_SUCCESS);
+    }
+    // A chain of submissions: each waits for the one before it. `second` may be null.
+    void SubmitAndWait(VkCommandBuffer first, VkCommandBuffer second) {
+      const bool is_binary = random_.OneIn(2);
+      VkSemaphore semaphore = timeline_;
+      if (is_binary) {
+        const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO};
+        EXPECT_EQ(vk::vkCreateSemaphore(device_, &info, nullptr, &semaphore), VK_SUCCESS);
+      }
+      ++value_;
+      Submit(first, VK_NULL_HANDLE, semaphore, VK_NULL_HANDLE);
+      if (is_binary) {
+        for (uint64_t i = random_.Below(3); i != 0; --i) {
+          Submit(VK_NULL_HANDLE, semaphore, VK_NULL_HANDLE, VK_NULL_HANDLE);
+          Submit(VK_NULL_HANDLE, VK_NULL_HANDLE, semaphore, VK_NULL_HANDLE);
+        }
+      }
+      Submit(second, semaphore, VK_NULL_HANDLE, fence_);
+      EXPECT_EQ(test_.Wait(fence_, UINT64_MAX), VK_SUCCESS);
+      // The mock's device looks at no semaphore.
+      for (size_t queue = 0; queue < test_.queues_.size(); ++queue) {
+        const std::lock_guard lock(test_.queue_mutexes_[queue]);
+        EXPECT_EQ(vk::vkQueueWaitIdle(test_.queues_[queue]), VK_SUCCESS);
+      }
+      EXPECT_EQ(vk::vkResetFences(device_, 1, &fence_), VK_SUCCESS);
+      if (is_binary) {
+        vk::vkDestroySemaphore(device_, semaphore, nullptr);
+      }
+    }
+
     void Frame() {
       const VkBufferCreateInfo buffer_info{
           VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
@@ -191,9 +250,7 @@ class Order : public WireTest, public testing::WithParamInterface<uint64_t> {
       Record(other, pipeline, buffer);
       EXPECT_EQ(vk::vkEndCommandBuffer(other), VK_SUCCESS);
       if (random_.OneIn(2)) {
-        const std::lock_guard lock(test_.queue_mutex_);
-        EXPECT_EQ(test_.Submit(primary, VK_NULL_HANDLE), VK_SUCCESS);
-        EXPECT_EQ(vk::vkQueueWaitIdle(test_.queue_), VK_SUCCESS);
+        SubmitAndWait(primary, random_.OneIn(2) ? other : VK_NULL_HANDLE);
       }
       // Everything goes at once; what was not submitted never will be.
       if (secondary != VK_NULL_HANDLE) {
@@ -217,11 +274,15 @@ class Order : public WireTest, public testing::WithParamInterface<uint64_t> {
     std::array<VkCommandPool, 2> pools_{};
     VkDescriptorPool set_pool_ = VK_NULL_HANDLE;
     VkDescriptorSet set_ = VK_NULL_HANDLE;
+    VkFence fence_ = VK_NULL_HANDLE;
+    VkSemaphore timeline_ = VK_NULL_HANDLE;
+    uint64_t value_ = 0;  // that it was last told to signal
   };
 
   OrderChecker checker_;
   Laggard laggard_{GetParam() + 1000};
-  std::mutex queue_mutex_;  // the program's own duty
+  std::array<VkQueue, 3> queues_{};
+  std::array<std::mutex, 3> queue_mutexes_;  // the program's own duty
   VkPipelineCache cache_ = VK_NULL_HANDLE;
   VkDescriptorSetLayout set_layout_ = VK_NULL_HANDLE;
 };
@@ -281,6 +342,23 @@ TEST_F(OrderCheckerTest, DestructionsComeAfterTheEndOfUses) {
   Execute(3, number::vkDestroyImage, {kId}, {}, {kId});
   checker_.End({2, number::vkCreateImageView, {}, {}, {}, 0});
   EXPECT_EQ(checker_.Complaints().size(), 1u);
+}
+
+TEST_F(OrderCheckerTest, SubmissionsKeepTheOrderOfTheirQueuesAndBinarySemaphores) {
+  constexpr proto::ObjectId kFirst = proto::MakeObjectId(proto::HandleType::kQueue, 1, 0);
+  constexpr proto::ObjectId kSecond = proto::MakeObjectId(proto::HandleType::kQueue, 1, 1);
+  constexpr proto::ObjectId kBinary = proto::MakeObjectId(proto::HandleType::kSemaphore, 1, 0);
+  constexpr proto::ObjectId kTimeline = proto::MakeObjectId(proto::HandleType::kSemaphore, 1, 1);
+  checker_.AddTimeline(kTimeline);
+  Execute(2, number::vkQueueSubmit, {kSecond, kTimeline});
+  Execute(1, number::vkQueueSubmit, {kFirst, kTimeline});
+  EXPECT_THAT(checker_.Complaints(), IsEmpty());
+  Execute(4, number::vkQueueSubmit, {kSecond, kBinary});
+  Execute(3, number::vkQueueSubmit, {kFirst, kBinary});
+  EXPECT_EQ(checker_.Complaints().size(), 1u);
+  Execute(6, number::vkQueueBindSparse, {kSecond});
+  Execute(5, number::vkQueueSubmit, {kSecond});
+  EXPECT_EQ(checker_.Complaints().size(), 2u);
 }
 
 }  // namespace
