@@ -67,6 +67,7 @@ class Device : public Dispatchable {
   void RemoveMapped(const Shadow* shadow);
 
   MemoryLease& lease() { return state_->lease; }
+  Sharing& sharing() { return state_->sharing; }
   /// Allocations of memory that there are.
   std::atomic<uint32_t>& allocations() { return allocations_; }
 

@@ -20,6 +20,7 @@
 #include "client_icd/physical_device.h"
 #include "client_icd/reach.h"
 #include "client_icd/shadows.h"
+#include "client_icd/wait.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
@@ -30,7 +31,7 @@ DeviceMemory* Find(Device& device, VkDeviceMemory memory) {
 }
 
 void Collect(Device& device, DeviceMemory& memory, uint64_t offset, uint64_t size) {
-  if (memory.shadow == nullptr || offset > memory.size) {
+  if (memory.shadow == nullptr || memory.shadow->is_shared() || offset > memory.size) {
     return;
   }
   device.session().shadows().Collect(device.session(), device.handle(), *memory.shadow, offset,
@@ -86,23 +87,54 @@ std::optional<uint32_t> TakeLease(Device& device, const VkMemoryAllocateInfo& in
   return std::nullopt;
 }
 
-/// Makes the shadow; false if there is no memory for it.
-bool HasShadow(Device& device, VkDeviceMemory handle, DeviceMemory& memory) {
-  const std::lock_guard lock(memory.mutex);
-  if (memory.shadow != nullptr) {
-    return true;
-  }
-  Session& session = device.session();
-  memory.shadow = session.shadows().Add(ToId(handle), memory.size);
-  if (memory.shadow == nullptr) {
+/// True if the host may be able to make the allocation of the guest's own pages.
+bool MayShare(Device& device, const VkMemoryAllocateInfo& info) {
+  if (!IsPlain(info) || info.memoryTypeIndex >= VK_MAX_MEMORY_TYPES ||
+      (device.sharing().types() & (1u << info.memoryTypeIndex)) == 0) {
     return false;
   }
+  // What is made for one image may have to be the driver's own.
+  const auto* dedicated = FindInChain<VkMemoryDedicatedAllocateInfo>(
+      info.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+  return dedicated == nullptr || dedicated->image == VK_NULL_HANDLE;
+}
+
+/// Makes the shadow once it is known what it is to be; the mutex is held.
+VkResult MakeShadow(Device& device, VkDeviceMemory handle, DeviceMemory& memory) {
+  Shadows& shadows = device.session().shadows();
+  if (!memory.offered.has_value()) {
+    memory.shadow = shadows.Add(ToId(handle), memory.size);
+    return memory.shadow == nullptr ? VK_ERROR_OUT_OF_HOST_MEMORY : VK_SUCCESS;
+  }
+  std::optional<bool> is_shared;
+  if (WaitOnDevice(device, UINT64_MAX, [&] {
+        is_shared = device.sharing().Find(ToId(handle));
+        return is_shared.has_value();
+      }) != VK_SUCCESS) {
+    return VK_ERROR_MEMORY_MAP_FAILED;
+  }
+  memory.shadow = shadows.Add(ToId(handle), memory.size, *memory.offered, *is_shared);
+  memory.offered.reset();
+  return memory.shadow == nullptr ? VK_ERROR_OUT_OF_HOST_MEMORY : VK_SUCCESS;
+}
+
+/// Makes the shadow, unless there is one.
+VkResult NeedShadow(Device& device, VkDeviceMemory handle, DeviceMemory& memory) {
+  const std::lock_guard lock(memory.mutex);
+  if (memory.shadow != nullptr) {
+    return VK_SUCCESS;
+  }
+  if (const VkResult result = MakeShadow(device, handle, memory);
+      result != VK_SUCCESS || memory.shadow->is_shared()) {
+    return result;
+  }
+  Session& session = device.session();
   session.shadows().Bind(session, device.handle(), *memory.shadow, memory.reach, false, 0, 0);
   for (const DeviceMemory::Range& range : memory.device_writes) {
     session.shadows().Bind(session, device.handle(), *memory.shadow, 0, true, range.offset,
                            range.size);
   }
-  return true;
+  return VK_SUCCESS;
 }
 
 /// Brings guest and host to agreement. While it was unmapped the host did not push what the device
@@ -117,6 +149,24 @@ VkResult Agree(Device& device, VkDeviceMemory handle, const DeviceMemory& memory
     return VK_ERROR_MEMORY_MAP_FAILED;
   }
   return args.ret;
+}
+
+/// Has the host allocate, of the pages that were reserved if there are any.
+VkResult Allocate(Device& device, const VkMemoryAllocateInfo& info, const DeviceMemory& memory,
+                  VkDeviceMemory* handle) {
+  namespace number = proto::command_number;
+  const Send send = memory.leased_from.has_value() ? Send::kPost : Send::kCall;
+  const auto create = [&](uint16_t command, auto& args) {
+    return CreateObjects(device, send, command, &args, &args.ret, proto::HandleType::kDeviceMemory,
+                         reinterpret_cast<uint64_t*>(handle), 1, kHostMemory | kDeviceMemory);
+  };
+  if (memory.offered.has_value()) {
+    proto::Args_vesperAllocateMemory args{device.handle(), &info, memory.offered->file_offset,
+                                          handle};
+    return create(number::vesperAllocateMemory, args);
+  }
+  proto::Args_vkAllocateMemory args{device.handle(), &info, nullptr, handle};
+  return create(number::vkAllocateMemory, args);
 }
 
 VkResult Map(Device& device, VkMemoryMapFlags flags, VkDeviceMemory handle, uint64_t offset,
@@ -134,10 +184,12 @@ VkResult Map(Device& device, VkMemoryMapFlags flags, VkDeviceMemory handle, uint
     *data = memory->imported + offset;
     return VK_SUCCESS;
   }
-  if (!HasShadow(device, handle, *memory)) {
-    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  if (const VkResult result = NeedShadow(device, handle, *memory); result != VK_SUCCESS) {
+    return result;
   }
-  if (const VkResult result = Agree(device, handle, *memory); result != VK_SUCCESS) {
+  const bool is_shared = memory->shadow->is_shared();
+  if (const VkResult result = is_shared ? VK_SUCCESS : Agree(device, handle, *memory);
+      result != VK_SUCCESS) {
     return result;
   }
   std::byte* begin = nullptr;
@@ -155,7 +207,7 @@ VkResult Map(Device& device, VkMemoryMapFlags flags, VkDeviceMemory handle, uint
     }
     begin += offset;
   }
-  if (memory->is_coherent) {
+  if (memory->is_coherent && !is_shared) {
     device.AddMapped(memory->shadow);
   }
   memory->is_mapped = true;
@@ -185,6 +237,9 @@ VkResult Unmap(Device& device, VkDeviceMemory handle, VkMemoryUnmapFlags flags) 
     return VK_ERROR_MEMORY_MAP_FAILED;
   }
   memory->is_mapped = false;
+  if (memory->shadow->is_shared()) {
+    return VK_SUCCESS;
+  }
   memory->agreed_at.reset();
   if (const uint64_t releases = device.releases(); device.IsIdle() && !was_deferred) {
     memory->agreed_at = releases;
@@ -206,6 +261,9 @@ void NoteBind(Device& device, VkDeviceMemory handle, uint32_t reach, bool is_wri
   size = std::min(size, memory->size - offset);
   const std::lock_guard lock(memory->mutex);
   memory->reach |= reach;
+  if (memory->shadow != nullptr && memory->shadow->is_shared()) {
+    return;
+  }
   if (memory->shadow != nullptr) {
     device.session().shadows().Bind(device.session(), device.handle(), *memory->shadow, reach,
                                     is_written, offset, size);
@@ -257,13 +315,16 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
   // for.
   memory->agreed_at = owner.releases();
   memory->leased_from = TakeLease(owner, *pAllocateInfo);
-  proto::Args_vkAllocateMemory args{device, pAllocateInfo, nullptr, pMemory};
-  const Send send = memory->leased_from.has_value() ? Send::kPost : Send::kCall;
-  const VkResult result =
-      CreateObjects(owner, send, proto::command_number::vkAllocateMemory, &args, &args.ret,
-                    proto::HandleType::kDeviceMemory, reinterpret_cast<uint64_t*>(pMemory), 1,
-                    kHostMemory | kDeviceMemory);
+  if (ShadowArena::Piece piece; MayShare(owner, *pAllocateInfo) &&
+                                owner.session().shadows().Reserve(memory->size, &piece)) {
+    memory->offered = piece;
+    memory->was_offered = true;
+  }
+  const VkResult result = Allocate(owner, *pAllocateInfo, *memory, pMemory);
   if (result != VK_SUCCESS) {
+    if (memory->offered.has_value()) {
+      owner.session().shadows().Release(*memory->offered);
+    }
     if (memory->leased_from.has_value()) {
       owner.lease().Give(*memory->leased_from, memory->size);  // it was not sent
     }
@@ -298,6 +359,12 @@ VKAPI_ATTR void VKAPI_CALL vkFreeMemory(VkDevice device, VkDeviceMemory memory,
     owner.physical_device().memory_budget().NoteFree(object->heap, object->size);
     if (object->leased_from.has_value()) {
       owner.lease().Give(*object->leased_from, object->size);
+    }
+    if (object->offered.has_value()) {
+      owner.session().shadows().Release(*object->offered);
+    }
+    if (object->was_offered) {
+      owner.sharing().Forget(ToId(memory));
     }
     if (object->shadow != nullptr) {
       owner.RemoveMapped(object->shadow.get());

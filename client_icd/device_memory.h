@@ -33,6 +33,10 @@ struct DeviceMemory {
   /// Guest and host agreed when it was allocated or unmapped, after so many releasing calls.
   std::optional<uint64_t> agreed_at;
 
+  /// Pages that the host was offered. Once it has answered they are the shadow's.
+  std::optional<ShadowArena::Piece> offered;
+  bool was_offered = false;
+
   std::mutex mutex;  // resources are bound by any thread: shadow, reach, device_writes
   std::shared_ptr<Shadow> shadow;
   uint32_t reach = 0;

@@ -61,6 +61,8 @@ Environment Environment::Read() {
   }
   environment.memory = Variable("VESPER_MEMORY");
   environment.download = Variable("VESPER_DOWNLOAD");
+  environment.shares_memory = environment.memory.empty() && environment.download != "lazy" &&
+                              environment.download != "always";
   environment.posts = ReadPostKinds(Variable("VESPER_POST"));
   environment.pushes = ReadPushKinds(Variable("VESPER_PUSH"));
   const std::string debug = Variable("VESPER_DEBUG");

@@ -13,7 +13,9 @@ namespace vesper::client {
 /// What the user asked for through the environment. Read once per instance.
 ///   VESPER_SERVER  where the host's server listens: unix:/path or tcp:HOST:PORT
 ///   VESPER_MEMORY  how written pages of mapped memory are found: async, compare, fault, signal or
-///                  reference (write_tracker.h); the best that works if not set
+///                  reference (write_tracker.h), or shadow for the best that works. If not set,
+///                  that too, but for memory whose pages the host's device can use themselves
+///                  (sharing.h): there nothing has to be found
 ///   VESPER_DOWNLOAD  when the program gets what the device wrote: push (before it learns that the
 ///                  work is done), lazy (what it rarely reads when it does; downloads.h), auto (the
 ///                  default: lazy if the server is on another machine) or always (for tests: all of
@@ -37,6 +39,7 @@ struct Environment {
   std::string server;
   std::string memory;
   std::string download;
+  bool shares_memory = true;  ///< nobody asked for copies
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
   bool always_compress = false;
   uint32_t posts = kPostAll;   ///< a set of PostKind

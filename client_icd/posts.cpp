@@ -37,6 +37,7 @@ PostKind PostKindOf(uint16_t number) {
     case command::vkAllocateDescriptorSets:
       return kPostDescriptors;
     case command::vkAllocateMemory:
+    case command::vesperAllocateMemory:
       return kPostMemory;
     default:
       return kPostAlways;

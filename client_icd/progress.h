@@ -13,6 +13,7 @@
 #include <deque>
 
 #include "client_icd/memory_lease.h"
+#include "client_icd/sharing.h"
 #include "proto/object_id.h"
 
 namespace vesper::client {
@@ -37,6 +38,7 @@ struct DeviceState {
   /// so that nothing is dropped however many commands fail.
   std::atomic<uint32_t> pending_errors{0};
   MemoryLease lease;
+  Sharing sharing;
 };
 
 }  // namespace vesper::client

@@ -26,9 +26,6 @@ using proto::FrameType;
 /// Arrays of pushed bytes that are larger are used where they were received.
 constexpr size_t kMinBorrowedBytes = 4096;
 
-/// What a host says about more devices than this is not remembered before they are there.
-constexpr size_t kMaxDevices = 256;
-
 }  // namespace
 
 Session::Session(std::unique_ptr<transport::Connection> connection, const Environment& environment)
@@ -214,6 +211,8 @@ bool Session::HandlePush(const proto::Command& command) {
     case number::vesperPoisoned:
     case number::vesperDeviceLost:
     case number::vesperLeaseMemory:
+    case number::vesperShareTypes:
+    case number::vesperSharedMemory:
     case number::vesperGoodbye:
       break;
     default:
@@ -264,14 +263,24 @@ bool Session::HandlePush(const proto::Command& command) {
       if (lease.heap >= VK_MAX_MEMORY_HEAPS) {
         return false;
       }
-      const std::lock_guard lock(objects_mutex_);
-      auto found = devices_.find(lease.device);
-      if (found == devices_.end() && expected_devices_ != 0 && devices_.size() < kMaxDevices) {
-        // The first leases come ahead of the reply that tells of the device.
-        found = devices_.emplace(lease.device, std::make_shared<DeviceState>()).first;
+      if (const auto device = FindDevice(lease.device)) {
+        device->lease.Grant(lease.heap, lease.round, lease.size);
       }
-      if (found != devices_.end()) {
-        found->second->lease.Grant(lease.heap, lease.round, lease.size);
+      return true;
+    }
+    case number::vesperShareTypes: {
+      const auto& share = *static_cast<const proto::Args_vesperShareTypes*>(raw);
+      if (const auto device = FindDevice(share.device)) {
+        device->sharing.SetTypes(share.memoryTypeBits);
+      }
+      return true;
+    }
+    case number::vesperSharedMemory: {
+      const auto& shared = *static_cast<const proto::Args_vesperSharedMemory*>(raw);
+      if (const auto device = FindDevice(shared.device)) {
+        const std::lock_guard lock(progress_mutex_);
+        device->sharing.Answer(shared.memory, shared.isShared == VK_TRUE);
+        NotifyProgress();
       }
       return true;
     }

@@ -175,7 +175,9 @@ class Session {
 
   Session(std::unique_ptr<transport::Connection> connection, const Environment& environment);
 
-  bool SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout, std::string* error);
+  /// `shadows`: the file that the host may be offered, or -1.
+  bool SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds timeout,
+             std::string* error);
   void OfferGuestExtensions();
   void ReadLoop();
   std::string ReadUntilTheEnd();
@@ -184,6 +186,8 @@ class Session {
   bool HandlePush(const proto::Command& command);
   bool HandlePushMemory(const void* args);
   void HandleProgress(proto::ObjectId queue, uint64_t value);
+  /// The state of a device that there is, or is about to be; null for others.
+  std::shared_ptr<DeviceState> FindDevice(proto::ObjectId id);
   /// Takes a call out of calls_; null if there is none. With calls_mutex_ held.
   PendingCall* TakeCall(uint64_t serial);
   /// Queues one command, encoded apart from the stream if its arguments may be absent.

@@ -59,18 +59,22 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
     *error = "expected a page of memory from the system, got none; free some memory";
     return nullptr;
   }
-  if (!session->SetUp(hello, timeout, error)) {
+  auto arena = std::make_unique<ShadowArena>();
+  if (!session->SetUp(hello, arena->file(), timeout, error)) {
     return nullptr;
   }
   std::string note;
   std::string downloads;
   session->shadows_ =
-      Shadows::Create(*session, environment, session->connection_->IsLocal(), &note, &downloads);
+      Shadows::Create(*session, environment, std::move(arena), session->connection_->IsLocal(),
+                      &note, &downloads);
   session->may_stop_ = session->shadows_->downloads() != nullptr;
   // Who asked for a tier hears if it is another.
   if (environment.debug_log || (!environment.memory.empty() && !note.empty())) {
-    Say(std::string("mapped memory: ") + TierName(session->shadows_->tier()) +
-        (note.empty() ? "" : "; " + note));
+    const std::string& why = session->welcome_.why_not_shared;
+    Say(std::string("mapped memory: ") + (why.empty() ? "shared where the device can, else " : "") +
+        TierName(session->shadows_->tier()) + (note.empty() ? "" : "; " + note) +
+        (why.empty() ? "" : "; not shared: " + why));
   }
   const bool is_lazy_asked = environment.download == "lazy" || environment.download == "always";
   if (environment.debug_log || (is_lazy_asked && !session->may_stop_)) {
@@ -93,14 +97,16 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
   return session;
 }
 
-bool Session::SetUp(const proto::Hello& hello, std::chrono::milliseconds timeout,
+bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds timeout,
                     std::string* error) {
+  hello.offers_memory =
+      shadows >= 0 && environment_.shares_memory && connection_->PassesDescriptors();
   proto::Buffer buffer;
   proto::EncodeHello(hello, buffer);
   SetupDeadline deadline(*connection_, timeout);
   const std::span<const std::byte> parts[] = {buffer.Bytes()};
   // A server that refuses at once may have closed before all was written; its reason can be read.
-  connection_->Write(parts);
+  connection_->WriteWithDescriptor(parts, hello.offers_memory ? shadows : -1);
   statistics_->NoteBytes(Statistics::kWireOut, buffer.size());
   std::optional<proto::Frame> frame;
   while (!frame && !splitter_.Failed()) {

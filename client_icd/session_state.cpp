@@ -5,6 +5,12 @@
 #include "client_icd/session.h"
 
 namespace vesper::client {
+namespace {
+
+/// What a host says about more devices than this is not remembered before they are there.
+constexpr size_t kMaxDevices = 256;
+
+}  // namespace
 
 bool Session::WaitForProgress(std::unique_lock<std::mutex>& lock,
                               std::chrono::steady_clock::time_point deadline,
@@ -53,6 +59,16 @@ std::shared_ptr<DeviceState> Session::AddDevice(proto::ObjectId id) {
     device = std::make_shared<DeviceState>();
   }
   return device;
+}
+
+std::shared_ptr<DeviceState> Session::FindDevice(proto::ObjectId id) {
+  const std::lock_guard lock(objects_mutex_);
+  auto found = devices_.find(id);
+  if (found == devices_.end() && expected_devices_ != 0 && devices_.size() < kMaxDevices) {
+    // What the host says about a device first comes ahead of the reply that tells of the device.
+    found = devices_.emplace(id, std::make_shared<DeviceState>()).first;
+  }
+  return found == devices_.end() ? nullptr : found->second;
 }
 
 void Session::RemoveDevice(proto::ObjectId id) {

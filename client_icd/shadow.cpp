@@ -51,6 +51,7 @@ Shadow::Shadow(ShadowArena& arena, proto::ObjectId memory, uint64_t size,
       memory_(memory),
       size_(size),
       always_twin_(always_twin),
+      is_shared_(twin == nullptr),
       piece_(piece),
       blocks_(tracks ? RoundUp(piece.bytes, kBlockBytes) / kBlockBytes : 0),
       active_((blocks_.size() + 63) / 64),
@@ -59,10 +60,14 @@ Shadow::Shadow(ShadowArena& arena, proto::ObjectId memory, uint64_t size,
       live_(piece.driver),
       twin_(twin) {}
 
-Shadow::~Shadow() { ::munmap(twin_, piece_.bytes); }
+Shadow::~Shadow() {
+  if (twin_ != nullptr) {
+    ::munmap(twin_, piece_.bytes);
+  }
+}
 
 bool Shadow::Apply(std::span<const std::byte> patch) {
-  if (!proto::PatchFits(patch, size_)) {
+  if (is_shared_ || !proto::PatchFits(patch, size_)) {
     return false;
   }
   const std::lock_guard lock(merge_mutex_);

@@ -36,7 +36,8 @@ class Shadows;
 
 class Shadow {
  public:
-  /// Shadows::Add makes them. `twin` is as large as the piece and becomes the shadow's.
+  /// Shadows::Add makes them. `twin` is as large as the piece and becomes the shadow's; null for
+  /// one whose pages are the host's memory itself.
   /// `always_twin`: the tracker tells no more than blocks.
   Shadow(ShadowArena& arena, proto::ObjectId memory, uint64_t size, const ShadowArena::Piece& piece,
          std::byte* twin, bool tracks, bool always_twin);
@@ -46,6 +47,8 @@ class Shadow {
 
   proto::ObjectId memory() const { return memory_; }
   uint64_t size() const { return size_; }
+  /// There is nothing to agree on: guest and host have the same pages.
+  bool is_shared() const { return is_shared_; }
 
   /// Writes what the host pushed; false if the patch does not fit. Any thread.
   bool Apply(std::span<const std::byte> patch);
@@ -118,6 +121,7 @@ class Shadow {
   const proto::ObjectId memory_;
   const uint64_t size_;
   const bool always_twin_;
+  const bool is_shared_;
 
   // Whose turn it is to touch the shadow while others' bytes are on their way: tickets that were
   // given and that were used. Guarded by the mutex of Shadows, as what follows.

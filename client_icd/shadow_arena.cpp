@@ -41,7 +41,11 @@ PageRange ReserveAnywhere(uint64_t bytes) {
 ShadowArena::ShadowArena() {
   // A file that grows past RLIMIT_FSIZE would bring the program a signal.
   if (IsUnlimited(RLIMIT_FSIZE)) {
-    file_.Reset(::memfd_create("vesper-shadows", MFD_CLOEXEC));
+    file_.Reset(::memfd_create("vesper-shadows", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (file_) {
+      // A worker that shares it must not find that pages are gone. Without the seal it refuses.
+      ::fcntl(file_.get(), F_ADD_SEALS, F_SEAL_SHRINK);
+    }
   }
 }
 

@@ -39,6 +39,8 @@ class ShadowArena {
   ShadowArena(const ShadowArena&) = delete;
   ShadowArena& operator=(const ShadowArena&) = delete;
 
+  /// The file, or -1. Its seals let it grow, and never become smaller.
+  int file() const { return file_.get(); }
   /// True if pieces have two views, and can be mapped at other places.
   bool HasFile() const { return static_cast<bool>(file_); }
 

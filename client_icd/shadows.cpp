@@ -18,9 +18,12 @@ uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * t
 
 }  // namespace
 
-Shadows::Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker,
-                 std::unique_ptr<Downloads> downloads)
-    : tier_(tier), tracker_(std::move(tracker)), downloads_(std::move(downloads)) {}
+Shadows::Shadows(std::unique_ptr<ShadowArena> arena, MemoryTier tier,
+                 std::unique_ptr<WriteTracker> tracker, std::unique_ptr<Downloads> downloads)
+    : tier_(tier),
+      tracker_(std::move(tracker)),
+      arena_(std::move(arena)),
+      downloads_(std::move(downloads)) {}
 
 Shadows::~Shadows() {
   while (!table_.empty()) {
@@ -29,13 +32,14 @@ Shadows::~Shadows() {
 }
 
 std::unique_ptr<Shadows> Shadows::Create(Session& session, const Environment& environment,
-                                         bool is_link_local, std::string* note,
-                                         std::string* downloads) {
+                                         std::unique_ptr<ShadowArena> arena, bool is_link_local,
+                                         std::string* note, std::string* downloads) {
   MemoryTier tier = MemoryTier::kAsync;
   const bool is_asked = TierFromName(environment.memory, &tier);
-  if (!is_asked && !environment.memory.empty()) {
-    *note = "expected VESPER_MEMORY to be async, compare, fault, signal or reference, got '" +
-            environment.memory + "', which is ignored";
+  if (!is_asked && !environment.memory.empty() && environment.memory != "shadow") {
+    *note =
+        "expected VESPER_MEMORY to be shadow, async, compare, fault, signal or reference, got '" +
+        environment.memory + "', which is ignored";
   }
   DownloadMode mode = DownloadMode::kAuto;
   if (!DownloadModeFromName(environment.download, &mode)) {
@@ -73,7 +77,7 @@ std::unique_ptr<Shadows> Shadows::Create(Session& session, const Environment& en
                       ? "all is fetched when the program reads it, as VESPER_DOWNLOAD asks"
                       : "what the program rarely reads is fetched when it does";
     return std::make_unique<Shadows>(
-        candidate, std::move(tracker),
+        std::move(arena), candidate, std::move(tracker),
         pages == nullptr ? nullptr : std::make_unique<Downloads>(session, std::move(pages), mode));
   }
   return nullptr;
@@ -95,12 +99,37 @@ Shadows::Taken::~Taken() {
 std::shared_ptr<Shadow> Shadows::Add(proto::ObjectId memory, uint64_t size) {
   const std::lock_guard lock(mutex_);
   ShadowArena::Piece piece;
-  if (!arena_.Allocate(size, &piece)) {
-    return nullptr;
+  return arena_->Allocate(size, &piece) ? AddLocked(memory, size, piece, false) : nullptr;
+}
+
+bool Shadows::Reserve(uint64_t size, ShadowArena::Piece* piece) {
+  const std::lock_guard lock(mutex_);
+  if (!arena_->Allocate(size, piece)) {
+    return false;
   }
+  if (!piece->in_file) {
+    arena_->Free(*piece);
+  }
+  return piece->in_file;
+}
+
+std::shared_ptr<Shadow> Shadows::Add(proto::ObjectId memory, uint64_t size,
+                                     const ShadowArena::Piece& piece, bool is_shared) {
+  const std::lock_guard lock(mutex_);
+  return AddLocked(memory, size, piece, is_shared);
+}
+
+void Shadows::Release(const ShadowArena::Piece& piece) {
+  const std::lock_guard lock(mutex_);
+  arena_->Free(piece);
+}
+
+std::shared_ptr<Shadow> Shadows::AddLocked(proto::ObjectId memory, uint64_t size,
+                                           const ShadowArena::Piece& piece, bool is_shared) {
   std::shared_ptr<Shadow> shadow;
   try {
-    shadow = Make(memory, size, piece, tracker_ != nullptr && piece.in_file);
+    const bool tracks = tracker_ != nullptr && piece.in_file && !is_shared;
+    shadow = Make(memory, size, piece, tracks, is_shared);
     if (shadow != nullptr) {
       Watch(*shadow, {{piece.program, piece.program + piece.bytes}, 0, false});
       return shadow;
@@ -110,7 +139,7 @@ std::shared_ptr<Shadow> Shadows::Add(proto::ObjectId memory, uint64_t size) {
     const std::lock_guard table_lock(table_mutex_);
     table_.erase(memory);
   }
-  arena_.Free(piece);
+  arena_->Free(piece);
   return nullptr;
 }
 
@@ -120,27 +149,31 @@ std::shared_ptr<Shadow> Shadows::Import(proto::ObjectId memory, uint64_t size, s
   piece.program = piece.driver = begin;
   piece.bytes = RoundUp(size, PageSize());
   piece.is_imported = true;
-  return Make(memory, size, piece, false);
+  return Make(memory, size, piece, false, false);
 }
 
 std::shared_ptr<Shadow> Shadows::Make(proto::ObjectId memory, uint64_t size,
-                                      const ShadowArena::Piece& piece, bool tracks) {
+                                      const ShadowArena::Piece& piece, bool tracks,
+                                      bool is_shared) {
   // Pages of the twin cost nothing until something is agreed on.
-  void* twin = ::mmap(nullptr, piece.bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (twin == MAP_FAILED) {
-    return nullptr;
+  void* twin = nullptr;
+  if (!is_shared) {
+    twin = ::mmap(nullptr, piece.bytes, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (twin == MAP_FAILED) {
+      return nullptr;
+    }
+    ::madvise(twin, piece.bytes, MADV_DONTDUMP);
   }
-  ::madvise(twin, piece.bytes, MADV_DONTDUMP);
   std::shared_ptr<Shadow> shadow;
   try {
     const bool only_blocks = tier_ == MemoryTier::kFault || tier_ == MemoryTier::kSignal;
-    shadow = std::make_shared<Shadow>(arena_, memory, size, piece, static_cast<std::byte*>(twin),
+    shadow = std::make_shared<Shadow>(*arena_, memory, size, piece, static_cast<std::byte*>(twin),
                                       tracks, only_blocks);
     const std::lock_guard table_lock(table_mutex_);
     table_[memory] = shadow;
   } catch (const std::bad_alloc&) {
-    if (shadow == nullptr) {
+    if (shadow == nullptr && twin != nullptr) {
       ::munmap(twin, piece.bytes);
     }
     return nullptr;
@@ -170,7 +203,7 @@ void Shadows::Remove(proto::ObjectId memory) {
   const std::lock_guard merge_lock(shadow->merge_mutex_);
   shadow->live_ = nullptr;
   if (!shadow->piece_.is_imported) {
-    arena_.Free(shadow->piece_);
+    arena_->Free(shadow->piece_);
   }
 }
 
@@ -185,7 +218,7 @@ std::shared_ptr<Shadow> Shadows::Find(proto::ObjectId memory) {
 void Shadows::Watch(Shadow& shadow, const ShadowView& view) {
   views_[view.range.begin] = &shadow;
   shadow.SetView(view);
-  if (downloads_ != nullptr && shadow.piece_.in_file) {
+  if (downloads_ != nullptr && shadow.piece_.in_file && !shadow.is_shared()) {
     downloads_->AddView(shadow.memory_, view, shadow.size_);
   }
   if (!shadow.tracks_) {
@@ -205,7 +238,7 @@ void Shadows::LeaveView(Shadow& shadow) {
   if (downloads_ != nullptr) {
     downloads_->RemoveView(shadow.memory_);
   }
-  if (tracker_ != nullptr && shadow.piece_.in_file) {
+  if (tracker_ != nullptr && shadow.piece_.in_file && !shadow.is_shared()) {
     tracker_->Unwatch(shadow.view_.range);
   }
   views_.erase(shadow.view_.range.begin);
@@ -222,7 +255,7 @@ std::byte* Shadows::Map(Shadow& shadow) {
   std::byte* begin = piece.program;
   const bool is_own = begin == nullptr;
   if (is_own) {
-    begin = arena_.MapAt(piece, 0, nullptr, piece.bytes);
+    begin = arena_->MapAt(piece, 0, nullptr, piece.bytes);
     if (begin == nullptr) {
       return nullptr;
     }
@@ -235,7 +268,7 @@ bool Shadows::MapAt(Shadow& shadow, uint64_t offset, std::byte* address, uint64_
   Lock lock(mutex_);
   const Taken taken(*this, shadow, lock);
   const uint64_t end = std::min(offset + bytes, shadow.piece_.bytes);
-  if (arena_.MapAt(shadow.piece_, offset, address, end - offset) == nullptr) {
+  if (arena_->MapAt(shadow.piece_, offset, address, end - offset) == nullptr) {
     return false;
   }
   LeaveView(shadow);
@@ -260,7 +293,7 @@ bool Shadows::Unmap(Shadow& shadow, bool reserve) {
     return false;
   }
   if (!view.is_own) {
-    arena_.GiveUpProgramView(shadow.piece_);
+    arena_->GiveUpProgramView(shadow.piece_);
   }
   return true;
 }

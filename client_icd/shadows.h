@@ -32,8 +32,8 @@ struct Environment;
 class Shadows {
  public:
   /// `downloads`: null if everything is pushed.
-  Shadows(MemoryTier tier, std::unique_ptr<WriteTracker> tracker,
-          std::unique_ptr<Downloads> downloads);
+  Shadows(std::unique_ptr<ShadowArena> arena, MemoryTier tier,
+          std::unique_ptr<WriteTracker> tracker, std::unique_ptr<Downloads> downloads);
   ~Shadows();
   Shadows(const Shadows&) = delete;
   Shadows& operator=(const Shadows&) = delete;
@@ -43,17 +43,27 @@ class Shadows {
   /// be had is replaced by comparing. `downloads` says when the program gets what the device wrote,
   /// and why; both VESPER_DOWNLOAD and the session's link have a say in that.
   static std::unique_ptr<Shadows> Create(Session& session, const Environment& environment,
-                                         bool is_link_local, std::string* note,
+                                         std::unique_ptr<ShadowArena> arena, bool is_link_local,
+                                         std::string* note,
                                          std::string* downloads);
 
   MemoryTier tier() const { return tier_; }
   /// Null if everything is pushed.
   Downloads* downloads() { return downloads_.get(); }
   /// True if shadows can be mapped where the program wants them.
-  bool CanPlace() const { return arena_.HasFile(); }
+  bool CanPlace() const { return arena_->HasFile(); }
 
   /// A shadow of zeros for an allocation of `size` bytes; null if there is no memory.
   std::shared_ptr<Shadow> Add(proto::ObjectId memory, uint64_t size);
+  /// Pages of the file for an allocation that does not have a name yet; false if there are none.
+  bool Reserve(uint64_t size, ShadowArena::Piece* piece);
+  /// The shadow of an allocation that pages were reserved for. `is_shared`: the host has made the
+  /// allocation of these pages, so that the shadow is only a way to map them: it is never collected
+  /// and not told of what is bound. Null, and the piece is released, if there is no memory.
+  std::shared_ptr<Shadow> Add(proto::ObjectId memory, uint64_t size,
+                              const ShadowArena::Piece& piece, bool is_shared);
+  /// What was reserved is not needed.
+  void Release(const ShadowArena::Piece& piece);
   /// The same over memory of the program's own, whose every byte may have to be sent. Never
   /// tracked, and not to be mapped.
   std::shared_ptr<Shadow> Import(proto::ObjectId memory, uint64_t size, std::byte* begin);
@@ -103,7 +113,9 @@ class Shadows {
   void Defer(Session& session, VkDevice device, Shadow& shadow, Lock& lock);
   /// A shadow over the piece, in the table; null if there is no memory.
   std::shared_ptr<Shadow> Make(proto::ObjectId memory, uint64_t size,
-                               const ShadowArena::Piece& piece, bool tracks);
+                               const ShadowArena::Piece& piece, bool tracks, bool is_shared);
+  std::shared_ptr<Shadow> AddLocked(proto::ObjectId memory, uint64_t size,
+                                    const ShadowArena::Piece& piece, bool is_shared);
   void Watch(Shadow& shadow, const ShadowView& view);
   void LeaveView(Shadow& shadow);
   /// Asks the tracker about shadows that nobody has taken, or this thread: about all of them, or
@@ -116,7 +128,7 @@ class Shadows {
   std::unique_ptr<WriteTracker> tracker_;
 
   std::mutex mutex_;
-  ShadowArena arena_;
+  const std::unique_ptr<ShadowArena> arena_;
   std::map<std::byte*, Shadow*> views_;  // by where the program sees them
   std::condition_variable freed_;        // a shadow that was taken
   // Memory that is used again.

@@ -132,6 +132,7 @@ void EncodeHello(const Hello& hello, Buffer& buffer) {
   buffer.PutValue<uint64_t>(hello.compare_all_memory ? 1 : 0);
   buffer.PutValue<uint64_t>(hello.compression);
   buffer.PutValue<uint64_t>(hello.always_compress ? 1 : 0);
+  buffer.PutValue<uint64_t>(hello.offers_memory ? 1 : 0);
   buffer.PutValue<uint64_t>(hello.application_version);
   buffer.PutValue<uint64_t>(hello.engine_version);
   buffer.PutValue<uint64_t>(hello.api_version);
@@ -158,6 +159,7 @@ bool DecodeHello(std::span<const std::byte> payload, Hello* hello, std::string* 
   hello->compare_all_memory = reader.Value<uint64_t>() != 0;
   hello->compression = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->always_compress = reader.Value<uint64_t>() != 0;
+  hello->offers_memory = reader.Value<uint64_t>() != 0;
   hello->application_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->engine_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->api_version = static_cast<uint32_t>(reader.Value<uint64_t>());
@@ -186,6 +188,7 @@ void EncodeWelcome(const Welcome& welcome, Buffer& buffer) {
   buffer.PutValue<uint64_t>(welcome.page_size);
   buffer.PutValue<uint64_t>(welcome.compression);
   PutString(buffer, welcome.server_version);
+  PutString(buffer, welcome.why_not_shared);
   PutFlags(buffer, welcome.commands);
   PutFlags(buffer, welcome.structs);
   PutVector(buffer, welcome.snapshot);
@@ -200,6 +203,7 @@ bool DecodeWelcome(std::span<const std::byte> payload, Welcome* welcome, std::st
   welcome->page_size = static_cast<uint32_t>(reader.Value<uint64_t>());
   welcome->compression = static_cast<uint32_t>(reader.Value<uint64_t>());
   welcome->server_version = TakeString(reader);
+  welcome->why_not_shared = TakeString(reader);
   welcome->commands = TakeFlags(reader);
   welcome->structs = TakeFlags(reader);
   welcome->snapshot = TakeVector<std::byte>(reader, kMaxSetupBytes);

@@ -34,6 +34,9 @@ struct Hello {
   uint32_t compression = 0;
   /// Frames are compressed however fast the link is.
   bool always_compress = false;
+  /// The guest's file of shadows came along (Connection::TakeDescriptor): host-visible memory may be
+  /// made of its pages.
+  bool offers_memory = false;
   uint32_t application_version = 0;
   uint32_t engine_version = 0;
   uint32_t api_version = 0;
@@ -52,6 +55,8 @@ struct Welcome {
   /// Those of the guest's algorithms that the host knows, too.
   uint32_t compression = 0;
   std::string server_version;
+  /// Why memory is not shared, in a sentence; empty if it is, as far as devices allow.
+  std::string why_not_shared;
   /// Index: wire number.
   std::vector<bool> commands;
   std::vector<bool> structs;

@@ -18,6 +18,7 @@
 #include "server/outbox.h"
 #include "server/recorded_writes.h"
 #include "server/resources.h"
+#include "server/shared_memory.h"
 #include "server/write_set.h"
 
 namespace vesper::server {
@@ -44,6 +45,10 @@ class HostDevice {
 
   /// The worker has this queue for itself: the GPU reads with it what is slow for the CPU.
   void SetSpareQueue(const SpareQueue& queue);
+  /// Memory may be made of the guest's pages.
+  void ShareMemory(std::unique_ptr<SharedMemories> shared) { shared_ = std::move(shared); }
+  /// Null if it may not.
+  SharedMemories* shared() { return shared_.get(); }
   /// Null without a spare queue.
   GpuReader* reader() { return reader_.get(); }
 
@@ -116,6 +121,7 @@ class HostDevice {
   Outbox& outbox_;
   DeviceTable table_;
   HostMemories memories_;
+  std::unique_ptr<SharedMemories> shared_;
   std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
   const bool compares_all_memory_;

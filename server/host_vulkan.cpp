@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <string_view>
 
 #include "proto/record.h"
 
@@ -154,6 +155,15 @@ uint32_t HostInstance::QueryGroupHandleBytes(const PhysicalDevice& device) const
   return std::max(old.shaderGroupHandleSize, pipeline.shaderGroupHandleSize);
 }
 
+uint64_t HostInstance::QueryImportAlignment(VkPhysicalDevice device) const {
+  VkPhysicalDeviceExternalMemoryHostPropertiesEXT import{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+  VkPhysicalDeviceProperties2 properties{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &import, {}};
+  table_.vkGetPhysicalDeviceProperties2(device, &properties);
+  return import.minImportedHostPointerAlignment;
+}
+
 bool HostInstance::FindDevices(const proto::Hello& hello, const std::string& selector,
                                std::string* error) {
   uint32_t count = 0;
@@ -200,6 +210,9 @@ bool HostInstance::FindDevices(const proto::Hello& hello, const std::string& sel
                                             extension.extensionName) != hello.extensions.end();
       if (index >= 0 && known_to_guest) {
         device.extensions[static_cast<size_t>(index)] = true;
+      }
+      if (std::string_view(extension.extensionName) == VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME) {
+        device.import_alignment = QueryImportAlignment(handles[i]);
       }
     }
     device.group_handle_bytes = QueryGroupHandleBytes(device);

@@ -29,6 +29,8 @@ class HostInstance {
     uint32_t queue_family_count = 0;
     std::vector<uint32_t> queue_counts;
     std::vector<VkQueueFlags> queue_flags;
+    /// minImportedHostPointerAlignment; 0: the driver can't import host memory.
+    uint64_t import_alignment = 0;
     uint32_t group_handle_bytes = 0;  // of a ray-tracing shader group; 0: no such extension
 
     /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.
@@ -60,6 +62,7 @@ class HostInstance {
  private:
   HostInstance() = default;
   uint32_t QueryGroupHandleBytes(const PhysicalDevice& device) const;
+  uint64_t QueryImportAlignment(VkPhysicalDevice device) const;
   bool FindDevices(const proto::Hello& hello, const std::string& selector, std::string* error);
 
   VkInstance instance_ = VK_NULL_HANDLE;

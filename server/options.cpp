@@ -43,6 +43,7 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   std::vector<std::string> endpoints;
   std::string mode = "0600";
   std::string reading = "auto";
+  std::string sharing = "auto";
   const std::string version = "vesperd " VESPER_VERSION;
 
   CLI::App app{"vesperd lets programs elsewhere use the Vulkan devices of this machine.",
@@ -75,6 +76,11 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
                  "where it is slow for the CPU)")
       ->type_name("WHO")
       ->check(CLI::IsMember({"auto", "gpu", "cpu"}));
+  app.add_option("--share-memory", sharing,
+                 "Whether guests on this machine may share pages with their device (default auto: "
+                 "where the driver can import them)")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"auto", "never"}));
   app.add_option(
          "--threads", options.worker.threads,
          "Threads of a session that compile pipelines and replay command buffers beside its "
@@ -105,6 +111,7 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   options.worker.memory_reading = reading == "gpu"   ? MemoryReading::kGpu
                                   : reading == "cpu" ? MemoryReading::kCpu
                                                      : MemoryReading::kAuto;
+  options.worker.share_memory = sharing == "auto";
   for (const std::string& text : endpoints) {
     std::string ignored;
     options.endpoints.push_back(*transport::Endpoint::Parse(text, &ignored));

@@ -52,6 +52,7 @@ Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr ge
     : get_(get),
       device_selector_(std::move(device_selector)),
       memory_reading_(memory_reading),
+      connection_(connection),
       outbox_(connection, statistics_),
       scanner_(objects_),
       tasks_(threads) {
@@ -91,6 +92,13 @@ Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::str
   for (size_t i = 0; i < instance_->devices().size(); ++i) {
     objects_.Add(PhysicalDeviceId(i), reinterpret_cast<uint64_t>(instance_->devices()[i].handle),
                  nullptr);
+  }
+  if (!hello_.offers_memory) {
+    welcome.why_not_shared = "the guest does not offer it";
+  } else if (!may_share_) {
+    welcome.why_not_shared = "the server was told not to (--share-memory=never)";
+  } else {
+    shared_file_ = SharedFile::Accept(connection_.TakeDescriptor(), &welcome.why_not_shared);
   }
   proto::EncodeWelcome(welcome, answer);
   outbox_.Send(answer);
@@ -212,8 +220,17 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
   }
   const bool posted = (command.flags & proto::kWantsReply) == 0;
   if (command.number == number::vkAllocateMemory && result == VK_SUCCESS) {
-    NoteAllocation(*context.resolver.device(), *static_cast<proto::Args_vkAllocateMemory*>(args),
-                   posted);
+    const auto& a = *static_cast<proto::Args_vkAllocateMemory*>(args);
+    NoteAllocation(*context.resolver.device(), *a.pAllocateInfo, *a.pMemory, posted);
+  } else if (command.number == number::vesperAllocateMemory && (result == VK_SUCCESS || posted)) {
+    const auto& a = *static_cast<proto::Args_vesperAllocateMemory*>(args);
+    HostDevice& device = *context.resolver.device();
+    const VkDeviceMemory memory = result == VK_SUCCESS ? *a.pMemory : VK_NULL_HANDLE;
+    if (memory != VK_NULL_HANDLE) {
+      NoteAllocation(device, *a.pAllocateInfo, memory, posted);
+    }
+    TellShared(device, context.decoder.new_ids().front(),
+               device.shared() != nullptr && device.shared()->Has(memory));
   }
   if (!Register(context, result, posted)) {
     *error = std::string("expected new object ids in ") + record.name + ", got malformed ones";
@@ -233,6 +250,10 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
 
 bool Session::SkipUnavailable(Context& context, const proto::Command& command) {
   const bool posted = (command.flags & proto::kWantsReply) == 0;
+  if (command.number == number::vesperAllocateMemory && posted &&
+      context.resolver.device() != nullptr) {
+    TellShared(*context.resolver.device(), context.decoder.new_ids().front(), false);
+  }
   for (const proto::ObjectId id : context.decoder.new_ids()) {
     if (!posted) {
       objects_.Remove(id);  // it may have been pending
@@ -320,6 +341,11 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
         return true;
       case number::vkAllocateMemory:
         if (!AllocateMemory(device, *static_cast<proto::Args_vkAllocateMemory*>(args))) {
+          return false;
+        }
+        break;
+      case number::vesperAllocateMemory:
+        if (!AllocateShared(device, *static_cast<proto::Args_vesperAllocateMemory*>(args))) {
           return false;
         }
         break;

@@ -62,6 +62,8 @@ class Session {
   void OnFailure(std::function<void(const std::string& error)> handler) {
     failure_handler_ = std::move(handler);
   }
+  /// Memory is never shared with the guest. Before the hello.
+  void ForbidSharing() { may_share_ = false; }
   /// Shows what is executed; before the hello.
   void SetObserver(CommandObserver* observer) { observer_ = observer; }
   /// Waits until all tasks have ended. Any thread.
@@ -146,12 +148,19 @@ class Session {
 
   // Hand-written commands, in the file of their noun (session_*.cpp).
   VkResult CreateDevice(proto::Args_vkCreateDevice& args);
+  /// Tries what memory of the device can be shared with the guest, and says so.
+  void ShareMemory(HostDevice& device);
   void DestroyDevice(HostDevice& device);
   /// True if memory of this type is to be read by the GPU.
   bool IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const;
   bool AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args);
+  /// Of the guest's own pages, if that can be done.
+  bool AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args);
+  /// Says what has become of an allocation that was posted, or made.
+  void TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared);
   /// `is_leased`: it was posted. Called for what the driver has made.
-  void NoteAllocation(HostDevice& device, const proto::Args_vkAllocateMemory& args, bool is_leased);
+  void NoteAllocation(HostDevice& device, const VkMemoryAllocateInfo& info, VkDeviceMemory memory,
+                      bool is_leased);
   void RenewLease(HostDevice& device, uint32_t heap);
   void FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args);
   bool GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args);
@@ -204,11 +213,14 @@ class Session {
   const PFN_vkGetInstanceProcAddr get_;
   const std::string device_selector_;
   const MemoryReading memory_reading_;
+  transport::Connection& connection_;
+  bool may_share_ = true;
   Statistics statistics_;
   Outbox outbox_;
   proto::Hello hello_;
   std::vector<bool> known_commands_;
   std::unique_ptr<HostInstance> instance_;
+  std::unique_ptr<SharedFile> shared_file_;  // null: no memory is shared
   ObjectTable objects_;
   Context stream_{objects_};
   std::mutex children_mutex_;

@@ -86,6 +86,14 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
   if (wants_reader && FindSpareQueue(info, physical->queue_counts, physical->queue_flags, &spare)) {
     queues.emplace(create_info, spare);
   }
+  std::vector<const char*> extensions(
+      info.ppEnabledExtensionNames, info.ppEnabledExtensionNames + info.enabledExtensionCount);
+  const bool shares_memory = shared_file_ != nullptr && physical->import_alignment != 0;
+  if (shares_memory) {
+    extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    create_info.ppEnabledExtensionNames = extensions.data();
+    create_info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  }
   args.ret =
       instance_->table().vkCreateDevice(args.physicalDevice, &create_info, nullptr, args.pDevice);
   if (args.ret == VK_SUCCESS) {
@@ -96,12 +104,26 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
     if (queues) {
       devices_[*args.pDevice]->SetSpareQueue(spare);
     }
+    if (shares_memory) {
+      ShareMemory(*devices_[*args.pDevice]);
+    }
     // Ahead of the reply, so that the guest's first allocation can be posted.
     for (uint32_t heap = 0; heap < physical->memory.memoryHeapCount; ++heap) {
       RenewLease(*devices_[*args.pDevice], heap);
     }
   }
   return args.ret;
+}
+
+void Session::ShareMemory(HostDevice& device) {
+  auto shared = std::make_unique<SharedMemories>(
+      device.table(), device.handle(), instance_->get_device_proc_addr(), device.physical().memory,
+      device.physical().import_alignment, *shared_file_);
+  if (shared->types() != 0) {
+    const proto::Args_vesperShareTypes args{device.id(), shared->types()};
+    outbox_.Push(proto::command_number::vesperShareTypes, &args);
+    device.ShareMemory(std::move(shared));
+  }
 }
 
 void Session::DestroyDevice(HostDevice& device) {

@@ -146,22 +146,48 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
   return true;
 }
 
+bool Session::AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args) {
+  VkMemoryAllocateInfo info = *args.pAllocateInfo;
+  if (info.memoryTypeIndex >= device.physical().memory.memoryTypeCount) {
+    return false;
+  }
+  SharedMemories* shared = device.shared();
+  if (shared != nullptr && (shared->types() & (1u << info.memoryTypeIndex)) != 0 &&
+      CanHoldOthers(device, info)) {
+    args.ret = shared->Allocate(info, args.offset, args.pMemory);
+    if (args.ret == VK_SUCCESS) {
+      return true;
+    }
+  }
+  proto::Args_vkAllocateMemory plain{args.device, args.pAllocateInfo, nullptr, args.pMemory};
+  const bool is_sensible = AllocateMemory(device, plain);
+  args.ret = plain.ret;
+  return is_sensible;
+}
+
+void Session::TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared) {
+  const proto::Args_vesperSharedMemory args{device.id(), memory, is_shared ? VK_TRUE : VK_FALSE};
+  outbox_.Push(proto::command_number::vesperSharedMemory, &args);
+}
+
 void Session::FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args) {
   if (const auto memory = device.memories().Find(args.memory)) {
     memory->Retire();
     device.memories().Remove(args.memory);
   }
   device.table().vkFreeMemory(args.device, args.memory, nullptr);
+  if (device.shared() != nullptr) {
+    device.shared()->Forget(args.memory);
+  }
   if (const uint32_t heap = device.leases().Free(args.memory); heap < VK_MAX_MEMORY_HEAPS) {
     RenewLease(device, heap);
   }
 }
 
-void Session::NoteAllocation(HostDevice& device, const proto::Args_vkAllocateMemory& args,
-                             bool is_leased) {
-  const VkMemoryAllocateInfo& info = *args.pAllocateInfo;
+void Session::NoteAllocation(HostDevice& device, const VkMemoryAllocateInfo& info,
+                             VkDeviceMemory memory, bool is_leased) {
   const uint32_t heap = device.physical().memory.memoryTypes[info.memoryTypeIndex].heapIndex;
-  device.leases().Allocate(*args.pMemory, heap, info.allocationSize, is_leased);
+  device.leases().Allocate(memory, heap, info.allocationSize, is_leased);
   RenewLease(device, heap);
 }
 

@@ -124,6 +124,9 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
   Inbox inbox(kInboxBytes);
   Session session(*connection, get, options.device_selector, options.memory_reading,
                   options.threads.value_or(DefaultThreads()));
+  if (!options.share_memory) {
+    session.ForbidSharing();
+  }
   session.OnFailure([&](const std::string& failure) {
     spdlog::warn("the guest sent something invalid: {}", failure);
     session.SayGoodbye(failure.c_str());

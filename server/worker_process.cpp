@@ -64,6 +64,9 @@ std::vector<std::string> WorkerArguments(const std::string& peer, const Options&
   if (options.worker.threads) {
     arguments.push_back("--threads=" + std::to_string(*options.worker.threads));
   }
+  if (!options.worker.share_memory) {
+    arguments.push_back("--share-memory=never");
+  }
   if (options.worker.memory_reading != MemoryReading::kAuto) {
     arguments.push_back(options.worker.memory_reading == MemoryReading::kGpu ? "--read-memory=gpu"
                                                                              : "--read-memory=cpu");

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 
+#include "transport/unique_fd.h"
+
 namespace vesper::transport {
 
 /// One ordered, reliable stream of bytes in both directions.
@@ -20,6 +22,22 @@ class Connection {
   /// Writes all bytes of all parts in order and returns when the last one was handed over.
   /// False once the stream is broken or shut down; it then stays false.
   virtual bool Write(std::span<const std::span<const std::byte>> parts) = 0;
+
+  /// True if descriptors of files can travel beside the bytes.
+  virtual bool PassesDescriptors() const { return false; }
+
+  /// Write, with a descriptor that travels beside the first of the bytes where descriptors can,
+  /// and is left out elsewhere. It stays the caller's.
+  virtual bool WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
+                                   int descriptor) {
+    (void)descriptor;
+    return Write(parts);
+  }
+
+  /// The descriptor that came beside the first bytes of the stream, once, close-on-exec; empty if
+  /// there was none. Those that come later are dropped by the system. Any thread, once something
+  /// was read.
+  virtual UniqueFd TakeDescriptor() { return UniqueFd(); }
 
   /// Blocks until at least one byte came and returns how many were stored. 0 means that the stream
   /// is over, in order or not: Error() says which. `buffer` must not be empty.

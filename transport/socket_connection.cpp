@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 #include "transport/socket_address.h"
@@ -129,7 +130,9 @@ void SocketConnection::Configure() {
   SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
-bool SocketConnection::Write(std::span<const std::span<const std::byte>> parts) {
+bool SocketConnection::WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
+                                           int descriptor) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(descriptor))> control{};
   size_t part = 0;
   size_t offset = 0;  // bytes of parts[part] that are written
   Silence silence;
@@ -150,6 +153,15 @@ bool SocketConnection::Write(std::span<const std::span<const std::byte>> parts) 
     msghdr message{};
     message.msg_iov = vectors.data();
     message.msg_iovlen = count;
+    if (descriptor >= 0 && !is_tcp_) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof(descriptor));
+      std::memcpy(CMSG_DATA(header), &descriptor, sizeof(descriptor));
+    }
     const ssize_t written = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (written < 0) {
       const int code = errno;
@@ -162,6 +174,7 @@ bool SocketConnection::Write(std::span<const std::span<const std::byte>> parts) 
       return false;
     }
     silence = {};
+    descriptor = -1;  // it is on its way
     size_t left = static_cast<size_t>(written);
     while (left > 0) {
       const size_t step = std::min(left, parts[part].size() - offset);
@@ -176,10 +189,37 @@ bool SocketConnection::Write(std::span<const std::span<const std::byte>> parts) 
   return false;
 }
 
+ssize_t SocketConnection::Receive(std::span<std::byte> buffer) {
+  if (is_tcp_ || has_received_bytes_) {
+    return ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+  }
+  // Room for one: the system closes whatever else a peer may send.
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  iovec vector{buffer.data(), buffer.size()};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t count = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+  if (count <= 0) {
+    return count;
+  }
+  has_received_bytes_ = true;
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof(int))) {
+    int received = -1;
+    std::memcpy(&received, CMSG_DATA(header), sizeof(received));
+    received_.Reset(received);
+  }
+  return count;
+}
+
 size_t SocketConnection::ReadSome(std::span<std::byte> buffer) {
   Silence silence;
   while (!unreadable_.load(std::memory_order_acquire)) {
-    const ssize_t count = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    const ssize_t count = Receive(buffer);
     if (count > 0) {
       // What was in flight when somebody shut the stream down is not to be seen any more.
       return unreadable_.load(std::memory_order_acquire) ? 0 : static_cast<size_t>(count);

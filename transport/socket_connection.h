@@ -3,8 +3,8 @@
 //
 // The stream is read and written with blocking system calls on the descriptor itself, and not
 // through an Asio socket: this code runs inside other people's programs, where an Asio socket would
-// bring along a reactor (three more descriptors for each connection), and descriptors are going to
-// travel beside the bytes, which Asio has no call for. A blocked call ends because data came,
+// bring along a reactor (three more descriptors for each connection), and a descriptor travels
+// beside the first bytes of a Unix socket, which Asio has no call for. A blocked call ends because data came,
 // because somebody called Shutdown(), or because the peer is found dead.
 //
 // When is a peer dead? A closed or reset socket says so at once. A machine that lost power, or a
@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "transport/connection.h"
 #include "transport/unique_fd.h"
@@ -43,7 +44,13 @@ class SocketConnection final : public Connection {
   static std::unique_ptr<SocketConnection> Make(UniqueFd socket, const SocketLimits& limits,
                                                 std::string* error);
 
-  bool Write(std::span<const std::span<const std::byte>> parts) override;
+  bool Write(std::span<const std::span<const std::byte>> parts) override {
+    return WriteWithDescriptor(parts, -1);
+  }
+  bool PassesDescriptors() const override { return !is_tcp_; }
+  bool WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
+                           int descriptor) override;
+  UniqueFd TakeDescriptor() override { return std::move(received_); }
   size_t ReadSome(std::span<std::byte> buffer) override;
   void Shutdown() override;
   bool PeerIsGone() const override;
@@ -60,6 +67,8 @@ class SocketConnection final : public Connection {
   SocketConnection(UniqueFd socket, const SocketLimits& limits, bool is_tcp, bool is_local);
 
   void Configure();
+  // recv(), which also takes the descriptor that comes with the first bytes.
+  ssize_t Receive(std::span<std::byte> buffer);
   // Called when a blocked call woke up for no other reason than time. True if the peer is dead, and
   // then the stream has ended.
   bool PeerIsDead(Silence* silence);
@@ -71,6 +80,8 @@ class SocketConnection final : public Connection {
   const bool is_tcp_;
   const bool is_local_;
   const std::string peer_;
+  UniqueFd received_;               // the reader's
+  bool has_received_bytes_ = false;  // the reader's
   std::atomic<bool> unreadable_{false};
   std::atomic<bool> unwritable_{false};
   mutable std::mutex mutex_;
