@@ -57,14 +57,16 @@ Target FindServer(const DoctorOptions& options, const Installation& installation
   return target;
 }
 
-void CheckServer(const transport::Endpoint& endpoint, std::chrono::seconds limit, Report& report) {
+// What the server answered; nothing if it did not.
+std::optional<ServerAnswer> CheckServer(const transport::Endpoint& endpoint,
+                                        std::chrono::seconds limit, Report& report) {
   std::string error;
-  const std::optional<ServerAnswer> answer = ProbeServer(endpoint, limit, &error);
+  std::optional<ServerAnswer> answer = ProbeServer(endpoint, limit, &error);
   if (!answer) {
     report.Add(Verdict::kBad, error,
                "start vesperd on the machine with the GPU, with --listen and an endpoint that "
                "reaches here; see its log for what it thinks of guests");
-    return;
+    return std::nullopt;
   }
   report.Add(Verdict::kGood, "connected in " + Milliseconds(answer->connect_time) + " (" +
                                  answer->peer + (answer->is_local ? ", on this machine)" : ")"));
@@ -88,6 +90,7 @@ void CheckServer(const transport::Endpoint& endpoint, std::chrono::seconds limit
     report.Add(Verdict::kBad, "the server has no device",
                "install a Vulkan driver there, or name one with vesperd --driver");
   }
+  return answer;
 }
 
 }  // namespace
@@ -106,8 +109,9 @@ int Doctor(const DoctorOptions& options) {
   CheckGuestDriver(installation->manifest, report);
   report.Section("Server");
   const Target target = FindServer(options, *installation, report);
+  std::optional<ServerAnswer> answer;
   if (target.endpoint) {
-    CheckServer(*target.endpoint, std::chrono::seconds(options.timeout), report);
+    answer = CheckServer(*target.endpoint, std::chrono::seconds(options.timeout), report);
   }
   report.Section("A program");
   if (report.bad_count() == 0) {
@@ -121,7 +125,8 @@ int Doctor(const DoctorOptions& options) {
   CheckDownloads(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp,
                  report);
   report.Section("Sharing of memory with the server");
-  CheckSharing(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp, report);
+  CheckSharing(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp,
+               answer ? answer->why_not_shared : "it did not answer", report);
 
   const int bad_count = report.bad_count();
   if (bad_count != 0) {

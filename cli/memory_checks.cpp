@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -195,25 +194,29 @@ void CheckDownloads(bool is_tcp, Report& report) {
        "needs Linux 5.14, and vm.unprivileged_userfaultfd=1 or the capability CAP_SYS_PTRACE");
 }
 
-void CheckSharing(bool is_tcp, Report& report) {
-  report.Add(Verdict::kGood, "contents sent through the connection: in use; it works everywhere");
-  const std::string name = "memory passed through a Unix socket, not used yet";
+void CheckSharing(bool is_tcp, const std::string& refusal, Report& report) {
+  const std::string name = "memory passed through a Unix socket";
   if (is_tcp) {
     report.Add(Verdict::kMissing, name + ": the server is reached through TCP",
                "a server on this machine can listen on unix:/path as well");
-  } else {
-    Tell(report, name, RunExperiment(TryPassingMemory, kLimit));
-  }
-  struct statvfs status{};
-  if (::statvfs("/dev/shm", &status) != 0) {
-    report.Add(Verdict::kMissing, "/dev/shm, not used yet: " + SystemMessage(errno));
     return;
   }
-  const uint64_t free_mib = status.f_bavail * status.f_frsize >> 20;
-  const std::string size = "/dev/shm, not used yet: " + std::to_string(free_mib) + " MiB free";
-  const bool is_writable = ::access("/dev/shm", W_OK) == 0;
-  report.Add(is_writable ? Verdict::kGood : Verdict::kMissing,
-             is_writable ? size : size + ", but this user may not write there");
+  const ExperimentResult passing = RunExperiment(TryPassingMemory, kLimit);
+  Tell(report, name, passing);
+  const char* memory = std::getenv("VESPER_MEMORY");
+  const char* download = std::getenv("VESPER_DOWNLOAD");
+  const std::string when = download == nullptr ? "" : download;
+  if (memory != nullptr && *memory != '\0') {
+    report.Add(Verdict::kMissing, "programs have copies of their own, as VESPER_MEMORY asks");
+  } else if (when == "lazy" || when == "always") {
+    report.Add(Verdict::kMissing, "programs have copies of their own, as VESPER_DOWNLOAD asks");
+  } else if (!refusal.empty()) {
+    report.Add(Verdict::kMissing, "the server does not share memory: " + refusal);
+  } else if (passing.succeeded) {
+    report.Add(Verdict::kGood,
+               "programs share host-visible memory with the device, where its driver can import "
+               "pages of programs (VK_EXT_external_memory_host)");
+  }
 }
 
 }  // namespace vesper::cli

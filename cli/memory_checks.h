@@ -5,6 +5,8 @@
 #ifndef VESPER_CLI_MEMORY_CHECKS_H_
 #define VESPER_CLI_MEMORY_CHECKS_H_
 
+#include <string>
+
 #include "cli/report.h"
 
 namespace vesper::cli {
@@ -15,8 +17,9 @@ void CheckTracking(Report& report);
 /// When programs get what the device wrote; `is_tcp` says that the server is reached through TCP.
 void CheckDownloads(bool is_tcp, Report& report);
 
-/// Ways to share memory with a server; `is_tcp` says that it is reached through TCP.
-void CheckSharing(bool is_tcp, Report& report);
+/// Whether programs share memory with the server; `is_tcp` says that it is reached through TCP,
+/// `refusal` why it does not share, if it does not.
+void CheckSharing(bool is_tcp, const std::string& refusal, Report& report);
 
 }  // namespace vesper::cli
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "client_icd/shadow_arena.h"
 #include "proto/arena.h"
 #include "proto/frame.h"
 #include "proto/setup.h"
@@ -65,11 +66,14 @@ void SendHello(transport::Connection& connection) {
   hello.program = "vesper";
   hello.command_hashes = proto::CommandHashes();
   hello.struct_hashes = proto::StructHashes();
+  // Offered as a program's driver does, to hear what the server thinks of it.
+  const client::ShadowArena shadows;
+  hello.offers_memory = shadows.HasFile() && connection.PassesDescriptors();
   proto::Buffer buffer;
   proto::EncodeHello(hello, buffer);
   const std::span<const std::byte> parts[] = {buffer.Bytes()};
   // A server that refused at once may not take this any more, but its reason can still be read.
-  (void)connection.Write(parts);
+  (void)connection.WriteWithDescriptor(parts, shadows.file());
 }
 
 std::string VersionText(uint32_t version) {
@@ -114,6 +118,7 @@ bool ReadWelcome(const proto::Frame& frame, ServerAnswer* answer, std::string* e
   }
   answer->version = welcome.server_version;
   answer->protocol_version = welcome.protocol_version;
+  answer->why_not_shared = welcome.why_not_shared;
   const std::vector<uint32_t> own = proto::CommandHashes();
   answer->own_commands = static_cast<size_t>(
       std::count_if(own.begin(), own.end(), [](uint32_t hash) { return hash != 0; }));

@@ -28,6 +28,7 @@ struct ServerAnswer {
   std::chrono::microseconds answer_time{0};
   std::string peer;
   bool is_local = false;
+  std::string why_not_shared;  ///< Why it does not share memory; empty if it does.
 };
 
 /// Connects to a server and does session set-up, as a guest does, but says that it only asks.

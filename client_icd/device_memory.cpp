@@ -315,8 +315,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkAllocateMemory(VkDevice device,
   // for.
   memory->agreed_at = owner.releases();
   memory->leased_from = TakeLease(owner, *pAllocateInfo);
-  if (ShadowArena::Piece piece; MayShare(owner, *pAllocateInfo) &&
-                                owner.session().shadows().Reserve(memory->size, &piece)) {
+  if (ShadowArena::Piece piece;
+      MayShare(owner, *pAllocateInfo) && owner.session().shadows().Reserve(memory->size, &piece)) {
     memory->offered = piece;
     memory->was_offered = true;
   }

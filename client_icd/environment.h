@@ -39,7 +39,7 @@ struct Environment {
   std::string server;
   std::string memory;
   std::string download;
-  bool shares_memory = true;  ///< nobody asked for copies
+  bool shares_memory = true;                      ///< nobody asked for copies
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
   bool always_compress = false;
   uint32_t posts = kPostAll;   ///< a set of PostKind

@@ -65,9 +65,8 @@ std::unique_ptr<Session> Session::Open(std::unique_ptr<transport::Connection> co
   }
   std::string note;
   std::string downloads;
-  session->shadows_ =
-      Shadows::Create(*session, environment, std::move(arena), session->connection_->IsLocal(),
-                      &note, &downloads);
+  session->shadows_ = Shadows::Create(*session, environment, std::move(arena),
+                                      session->connection_->IsLocal(), &note, &downloads);
   session->may_stop_ = session->shadows_->downloads() != nullptr;
   // Who asked for a tier hears if it is another.
   if (environment.debug_log || (!environment.memory.empty() && !note.empty())) {

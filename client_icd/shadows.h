@@ -44,8 +44,7 @@ class Shadows {
   /// and why; both VESPER_DOWNLOAD and the session's link have a say in that.
   static std::unique_ptr<Shadows> Create(Session& session, const Environment& environment,
                                          std::unique_ptr<ShadowArena> arena, bool is_link_local,
-                                         std::string* note,
-                                         std::string* downloads);
+                                         std::string* note, std::string* downloads);
 
   MemoryTier tier() const { return tier_; }
   /// Null if everything is pushed.

@@ -18,7 +18,7 @@
 namespace vesper::proto {
 
 /// Changes only when set-up, frames or the encoding itself change in a way that hashes don't show.
-inline constexpr uint32_t kProtocolVersion = 3;
+inline constexpr uint32_t kProtocolVersion = 4;
 inline constexpr uint64_t kProtocolMagic = 0x0000'7265'7073'6576;  // "vesper"
 
 struct Hello {
@@ -34,8 +34,8 @@ struct Hello {
   uint32_t compression = 0;
   /// Frames are compressed however fast the link is.
   bool always_compress = false;
-  /// The guest's file of shadows came along (Connection::TakeDescriptor): host-visible memory may be
-  /// made of its pages.
+  /// The guest's file of shadows came along (Connection::TakeDescriptor): host-visible memory may
+  /// be made of its pages.
   bool offers_memory = false;
   uint32_t application_version = 0;
   uint32_t engine_version = 0;

@@ -49,6 +49,8 @@ class HostDevice {
   void ShareMemory(std::unique_ptr<SharedMemories> shared) { shared_ = std::move(shared); }
   /// Null if it may not.
   SharedMemories* shared() { return shared_.get(); }
+  ExternalResources<VkBuffer>& external_buffers() { return external_buffers_; }
+  ExternalResources<VkImage>& external_images() { return external_images_; }
   /// Null without a spare queue.
   GpuReader* reader() { return reader_.get(); }
 
@@ -122,6 +124,8 @@ class HostDevice {
   DeviceTable table_;
   HostMemories memories_;
   std::unique_ptr<SharedMemories> shared_;
+  ExternalResources<VkBuffer> external_buffers_;
+  ExternalResources<VkImage> external_images_;
   std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
   const bool compares_all_memory_;

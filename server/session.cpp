@@ -159,6 +159,7 @@ bool Session::Decode(Context& context, const proto::Command& command, std::strin
   if (command.number == number::vkBeginCommandBuffer) {
     objects_.SetBroken(context.recorded_into, false);
   }
+  context.request = command.body;
   proto::Reader reader(command.body);
   const proto::DecodeResult decoded =
       context.decoder.Request(*context.record, reader, context.args);
@@ -230,7 +231,7 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
       NoteAllocation(device, *a.pAllocateInfo, memory, posted);
     }
     TellShared(device, context.decoder.new_ids().front(),
-               device.shared() != nullptr && device.shared()->Has(memory));
+               device.shared() != nullptr && device.shared()->Find(memory).has_value());
   }
   if (!Register(context, result, posted)) {
     *error = std::string("expected new object ids in ") + record.name + ", got malformed ones";
@@ -335,6 +336,9 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
     }
     HostDevice& device = *found;
     const DeviceTable& vk = device.table();
+    if (device.shared() != nullptr) {
+      PrepareSharing(device, command, args);
+    }
     switch (command) {
       case number::vkDestroyDevice:
         DestroyDevice(device);
@@ -382,6 +386,7 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
         a.ret = vk.vkCreateBuffer(a.device, a.pCreateInfo, nullptr, a.pBuffer);
         if (a.ret == VK_SUCCESS) {
           device.resources().Add(*a.pBuffer, *a.pCreateInfo);
+          NoteCreation(context, device, command, args);
         }
         break;
       }
@@ -396,6 +401,7 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
         a.ret = vk.vkCreateImage(a.device, a.pCreateInfo, nullptr, a.pImage);
         if (a.ret == VK_SUCCESS) {
           device.resources().Add(*a.pImage, *a.pCreateInfo);
+          NoteCreation(context, device, command, args);
         }
         break;
       }

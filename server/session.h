@@ -88,6 +88,7 @@ class Session {
     ObjectResolver resolver;
     proto::Decoder decoder{arena, &resolver};
     const proto::Record* record = nullptr;
+    std::span<const std::byte> request;  // what was decoded
     void* args = nullptr;
     bool is_available = false;  // all that the command names is there
     proto::ObjectId recorded_into = 0;
@@ -148,16 +149,14 @@ class Session {
 
   // Hand-written commands, in the file of their noun (session_*.cpp).
   VkResult CreateDevice(proto::Args_vkCreateDevice& args);
-  /// Tries what memory of the device can be shared with the guest, and says so.
-  void ShareMemory(HostDevice& device);
   void DestroyDevice(HostDevice& device);
   /// True if memory of this type is to be read by the GPU.
   bool IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const;
   bool AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args);
-  /// Of the guest's own pages, if that can be done.
-  bool AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args);
-  /// Says what has become of an allocation that was posted, or made.
-  void TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared);
+  /// True if the worker may bind a buffer of its own to the memory, or import it. Memory that is
+  /// dedicated to the guest's resource admits neither, so a dedication that the resource can do
+  /// without is dropped.
+  static bool CanHoldOthers(HostDevice& device, VkMemoryAllocateInfo& info);
   /// `is_leased`: it was posted. Called for what the driver has made.
   void NoteAllocation(HostDevice& device, const VkMemoryAllocateInfo& info, VkDeviceMemory memory,
                       bool is_leased);
@@ -177,6 +176,26 @@ class Session {
   bool GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args);
   bool CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemoryToImage& args);
   bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
+
+  // Memory that is shared with the guest (session_sharing.cpp).
+  /// Tries what memory of the device can be shared, and says so.
+  void ShareMemory(HostDevice& device);
+  /// Of the guest's own pages, if that can be done.
+  bool AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args);
+  /// Says what has become of an allocation that was posted, or made.
+  void TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared);
+  /// Puts the arguments of a command right that binds resources to shared memory; and destroys what
+  /// a resource has kept. Before the command is executed.
+  void PrepareSharing(HostDevice& device, uint16_t command, void* args);
+  /// Remembers how a buffer or an image was created, which it was.
+  void NoteCreation(const Context& context, HostDevice& device, uint16_t command, const void* args);
+  /// The resource that is to be bound to the memory in place of this one.
+  VkBuffer ForMemory(HostDevice& device, VkBuffer buffer, VkDeviceMemory memory, uint64_t offset);
+  VkImage ForMemory(HostDevice& device, VkImage image, VkDeviceMemory memory, uint64_t offset);
+  template <typename Args, typename Resource, typename Create>
+  Resource MakeExternal(HostDevice& device, ExternalResources<Resource>& resources,
+                        uint16_t command, Resource first, const Create& create);
+
   /// Commands of extensions (session_extensions.cpp): whether the arguments are sensible, or
   /// nothing if the command is none of these.
   std::optional<bool> RunExtension(HostDevice& device, uint16_t command, void* args);

@@ -86,8 +86,8 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
   if (wants_reader && FindSpareQueue(info, physical->queue_counts, physical->queue_flags, &spare)) {
     queues.emplace(create_info, spare);
   }
-  std::vector<const char*> extensions(
-      info.ppEnabledExtensionNames, info.ppEnabledExtensionNames + info.enabledExtensionCount);
+  std::vector<const char*> extensions(info.ppEnabledExtensionNames,
+                                      info.ppEnabledExtensionNames + info.enabledExtensionCount);
   const bool shares_memory = shared_file_ != nullptr && physical->import_alignment != 0;
   if (shares_memory) {
     extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
@@ -113,17 +113,6 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
     }
   }
   return args.ret;
-}
-
-void Session::ShareMemory(HostDevice& device) {
-  auto shared = std::make_unique<SharedMemories>(
-      device.table(), device.handle(), instance_->get_device_proc_addr(), device.physical().memory,
-      device.physical().import_alignment, *shared_file_);
-  if (shared->types() != 0) {
-    const proto::Args_vesperShareTypes args{device.id(), shared->types()};
-    outbox_.Push(proto::command_number::vesperShareTypes, &args);
-    device.ShareMemory(std::move(shared));
-  }
 }
 
 void Session::DestroyDevice(HostDevice& device) {

@@ -65,9 +65,24 @@ bool PointIntoData(HostDevice& device, VkImage image, VkHostImageCopyFlags flags
   return true;
 }
 
-/// True if the worker may bind a buffer of its own to the memory. Memory that is dedicated to the
-/// guest's resource admits no other, so a dedication that the resource can do without is dropped.
-bool CanHoldOthers(HostDevice& device, VkMemoryAllocateInfo& info) {
+}  // namespace
+
+bool Session::IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const {
+  constexpr VkMemoryPropertyFlags kFast =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+  const auto* types = device.memory.memoryTypes;
+  const auto is_fast = [](const VkMemoryType& type) {
+    return (type.propertyFlags & kFast) == kFast;
+  };
+  if ((types[memory_type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0 ||
+      !std::any_of(types, types + device.memory.memoryTypeCount, is_fast)) {
+    return false;
+  }
+  return memory_reading_ == MemoryReading::kGpu ||
+         (memory_reading_ == MemoryReading::kAuto && !is_fast(types[memory_type]));
+}
+
+bool Session::CanHoldOthers(HostDevice& device, VkMemoryAllocateInfo& info) {
   const auto* dedicated = FindInChain<VkMemoryDedicatedAllocateInfo>(
       info.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
   if (dedicated == nullptr) {
@@ -92,23 +107,6 @@ bool CanHoldOthers(HostDevice& device, VkMemoryAllocateInfo& info) {
   }
   *link = dedicated->pNext;
   return true;
-}
-
-}  // namespace
-
-bool Session::IsReadByGpu(const HostInstance::PhysicalDevice& device, uint32_t memory_type) const {
-  constexpr VkMemoryPropertyFlags kFast =
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
-  const auto* types = device.memory.memoryTypes;
-  const auto is_fast = [](const VkMemoryType& type) {
-    return (type.propertyFlags & kFast) == kFast;
-  };
-  if ((types[memory_type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0 ||
-      !std::any_of(types, types + device.memory.memoryTypeCount, is_fast)) {
-    return false;
-  }
-  return memory_reading_ == MemoryReading::kGpu ||
-         (memory_reading_ == MemoryReading::kAuto && !is_fast(types[memory_type]));
 }
 
 bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& args) {
@@ -144,30 +142,6 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
     device.memories().Add(std::move(made));
   }
   return true;
-}
-
-bool Session::AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args) {
-  VkMemoryAllocateInfo info = *args.pAllocateInfo;
-  if (info.memoryTypeIndex >= device.physical().memory.memoryTypeCount) {
-    return false;
-  }
-  SharedMemories* shared = device.shared();
-  if (shared != nullptr && (shared->types() & (1u << info.memoryTypeIndex)) != 0 &&
-      CanHoldOthers(device, info)) {
-    args.ret = shared->Allocate(info, args.offset, args.pMemory);
-    if (args.ret == VK_SUCCESS) {
-      return true;
-    }
-  }
-  proto::Args_vkAllocateMemory plain{args.device, args.pAllocateInfo, nullptr, args.pMemory};
-  const bool is_sensible = AllocateMemory(device, plain);
-  args.ret = plain.ret;
-  return is_sensible;
-}
-
-void Session::TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared) {
-  const proto::Args_vesperSharedMemory args{device.id(), memory, is_shared ? VK_TRUE : VK_FALSE};
-  outbox_.Push(proto::command_number::vesperSharedMemory, &args);
 }
 
 void Session::FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args) {

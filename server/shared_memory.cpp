@@ -13,9 +13,6 @@
 namespace vesper::server {
 namespace {
 
-constexpr VkExternalMemoryHandleTypeFlagBits kHostPointer =
-    VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
-
 uint64_t PageBytes() { return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
 
 uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
@@ -95,14 +92,12 @@ SharedPages SharedFile::Map(uint64_t offset, uint64_t size) const {
   return {file_.get(), offset, size};
 }
 
-SharedMemories::SharedMemories(const DeviceTable& vk, VkDevice device, PFN_vkGetDeviceProcAddr get,
+SharedMemories::SharedMemories(const DeviceTable& vk, VkDevice device,
                                const VkPhysicalDeviceMemoryProperties& memory, uint64_t alignment,
                                const SharedFile& file)
     : vk_(vk), device_(device), file_(file) {
-  const auto get_properties = reinterpret_cast<PFN_vkGetMemoryHostPointerPropertiesEXT>(
-      get(device, "vkGetMemoryHostPointerPropertiesEXT"));
   // Pages lie where the system puts them.
-  if (get_properties == nullptr || alignment > PageBytes()) {
+  if (vk.vkGetMemoryHostPointerPropertiesEXT == nullptr || alignment > PageBytes()) {
     return;
   }
   // Whether the driver takes pages of a file is only known once it has.
@@ -112,10 +107,9 @@ SharedMemories::SharedMemories(const DeviceTable& vk, VkDevice device, PFN_vkGet
     return;
   }
   const SharedPages pages(probe.get(), 0, size);
-  VkMemoryHostPointerPropertiesEXT properties{
-      VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
-  if (pages.get() == nullptr ||
-      get_properties(device, kHostPointer, pages.get(), &properties) != VK_SUCCESS) {
+  VkMemoryHostPointerPropertiesEXT properties{VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT};
+  if (pages.get() == nullptr || vk.vkGetMemoryHostPointerPropertiesEXT(
+                                    device, kHostPointer, pages.get(), &properties) != VK_SUCCESS) {
     return;
   }
   const uint32_t candidates = properties.memoryTypeBits & SuitedTypes(memory);
@@ -152,9 +146,17 @@ VkResult SharedMemories::Allocate(const VkMemoryAllocateInfo& info, uint64_t off
   }
   const VkResult result = Import(info, size, pages.get(), memory);
   if (result == VK_SUCCESS) {
-    pages_[*memory] = std::move(pages);
+    allocations_[*memory] = {std::move(pages), info.memoryTypeIndex, size};
   }
   return result;
+}
+
+std::optional<ImportedPlace> SharedMemories::Find(VkDeviceMemory memory) const {
+  const auto found = allocations_.find(memory);
+  if (found == allocations_.end()) {
+    return std::nullopt;
+  }
+  return ImportedPlace{found->second.memory_type, 0, found->second.size};
 }
 
 }  // namespace vesper::server

@@ -20,13 +20,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
+#include "server/external_resources.h"
 #include "server/host_tables_gen.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::server {
+
+/// What memory is imported as.
+inline constexpr VkExternalMemoryHandleTypeFlagBits kHostPointer =
+    VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
 
 /// Pages that are mapped into this process as long as this lives.
 class SharedPages {
@@ -65,7 +71,7 @@ class SharedFile {
 class SharedMemories {
  public:
   /// `alignment`: minImportedHostPointerAlignment. Tries out which types of memory can be imported.
-  SharedMemories(const DeviceTable& vk, VkDevice device, PFN_vkGetDeviceProcAddr get,
+  SharedMemories(const DeviceTable& vk, VkDevice device,
                  const VkPhysicalDeviceMemoryProperties& memory, uint64_t alignment,
                  const SharedFile& file);
 
@@ -74,11 +80,18 @@ class SharedMemories {
   /// Makes memory of the file's pages from `offset`. Any failure means that it can't be done here
   /// and now, and nothing was made.
   VkResult Allocate(const VkMemoryAllocateInfo& info, uint64_t offset, VkDeviceMemory* memory);
-  bool Has(VkDeviceMemory memory) const { return pages_.contains(memory); }
+  /// What was made, without an offset; nothing for other memory.
+  std::optional<ImportedPlace> Find(VkDeviceMemory memory) const;
   /// The memory has been freed.
-  void Forget(VkDeviceMemory memory) { pages_.erase(memory); }
+  void Forget(VkDeviceMemory memory) { allocations_.erase(memory); }
 
  private:
+  struct Allocation {
+    SharedPages pages;
+    uint32_t memory_type = 0;
+    uint64_t size = 0;
+  };
+
   VkResult Import(const VkMemoryAllocateInfo& info, uint64_t size, void* pages,
                   VkDeviceMemory* memory) const;
 
@@ -86,7 +99,7 @@ class SharedMemories {
   const VkDevice device_;
   const SharedFile& file_;
   uint32_t types_ = 0;
-  std::unordered_map<VkDeviceMemory, SharedPages> pages_;
+  std::unordered_map<VkDeviceMemory, Allocation> allocations_;
 };
 
 }  // namespace vesper::server

@@ -26,7 +26,7 @@ struct WorkerOptions {
       driver_manifest;  ///< Manifest of the driver to use; empty: whatever the loader finds.
   std::string device_selector;  ///< Index, UUID or name of the device to offer; empty: all of them.
   MemoryReading memory_reading = MemoryReading::kAuto;
-  bool share_memory = true;  ///< Host-visible memory may be made of the guest's own pages.
+  bool share_memory = true;         ///< Host-visible memory may be made of the guest's own pages.
   std::optional<unsigned> threads;  ///< Nothing: DefaultThreads(); 0: all is done in the stream.
   std::string peer;                 ///< Who the guest is, for logs.
 };

@@ -4,6 +4,8 @@
 // no hurry. Each pipe has its own condition, on which its reader and its writer wait.
 #include "transport/loopback.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -30,6 +32,7 @@ struct Pipe {
   size_t under_way = 0;
   uint64_t written = 0;
   uint64_t read = 0;
+  UniqueFd descriptor;  // that came with the first bytes
   std::condition_variable changed;
 };
 
@@ -98,6 +101,24 @@ class LoopbackConnection final : public Connection {
       return false;
     }
     return true;
+  }
+
+  bool PassesDescriptors() const override { return true; }
+
+  bool WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
+                           int descriptor) override {
+    if (descriptor >= 0) {
+      const std::lock_guard lock(link_->mutex);
+      if (out_.written == 0) {
+        out_.descriptor.Reset(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+      }
+    }
+    return Write(parts);
+  }
+
+  UniqueFd TakeDescriptor() override {
+    const std::lock_guard lock(link_->mutex);
+    return std::move(in_.descriptor);
   }
 
   size_t ReadSome(std::span<std::byte> buffer) override {

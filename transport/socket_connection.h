@@ -4,8 +4,8 @@
 // The stream is read and written with blocking system calls on the descriptor itself, and not
 // through an Asio socket: this code runs inside other people's programs, where an Asio socket would
 // bring along a reactor (three more descriptors for each connection), and a descriptor travels
-// beside the first bytes of a Unix socket, which Asio has no call for. A blocked call ends because data came,
-// because somebody called Shutdown(), or because the peer is found dead.
+// beside the first bytes of a Unix socket, which Asio has no call for. A blocked call ends because
+// data came, because somebody called Shutdown(), or because the peer is found dead.
 //
 // When is a peer dead? A closed or reset socket says so at once. A machine that lost power, or a
 // cable that was pulled, says nothing. While nothing is under way TCP's keep-alive finds that out;
@@ -80,7 +80,7 @@ class SocketConnection final : public Connection {
   const bool is_tcp_;
   const bool is_local_;
   const std::string peer_;
-  UniqueFd received_;               // the reader's
+  UniqueFd received_;                // the reader's
   bool has_received_bytes_ = false;  // the reader's
   std::atomic<bool> unreadable_{false};
   std::atomic<bool> unwritable_{false};

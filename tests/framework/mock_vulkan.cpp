@@ -177,6 +177,15 @@ std::shared_ptr<MockVulkan::Allocation> MockVulkan::Allocate(size_t size, uint32
   return made;
 }
 
+std::shared_ptr<MockVulkan::Allocation> MockVulkan::Import(void* pages, size_t size) {
+  auto made = std::make_shared<Allocation>();
+  made->bytes = {static_cast<std::byte*>(pages), [](std::byte*) {}};
+  made->size = size;
+  made->mapped = made->bytes.get();
+  made->is_imported = true;
+  return made;
+}
+
 void MockVulkan::ForbidCpu(size_t index, bool forbid) {
   const std::lock_guard lock(mutex_);
   const Allocation& allocation = *allocations_.at(index);
@@ -197,6 +206,11 @@ void MockVulkan::LoseDevice() {
 std::span<std::byte> MockVulkan::Memory(size_t index) {
   const std::lock_guard lock(mutex_);
   return {allocations_.at(index)->bytes.get(), allocations_.at(index)->size};
+}
+
+bool MockVulkan::IsImported(size_t index) const {
+  const std::lock_guard lock(mutex_);
+  return allocations_.at(index)->is_imported;
 }
 
 size_t MockVulkan::MemoryCount() const {
@@ -376,9 +390,14 @@ void MockVulkan::Default(const proto::Record& record, void* args) {
       }
       memory_used_ += size;
       memory_live_ += size;
-      auto allocation = Allocate(size, a.pAllocateInfo->memoryTypeIndex);
-      // What a driver gives is not zeroed.
-      std::memset(allocation->bytes.get(), 0xcd, size);
+      const auto* import = FindInChain<VkImportMemoryHostPointerInfoEXT>(
+          a.pAllocateInfo->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
+      auto allocation = import != nullptr ? Import(import->pHostPointer, size)
+                                          : Allocate(size, a.pAllocateInfo->memoryTypeIndex);
+      if (import == nullptr) {
+        // What a driver gives is not zeroed.
+        std::memset(allocation->bytes.get(), 0xcd, size);
+      }
       memories_[reinterpret_cast<uint64_t>(*a.pMemory)] = allocation;
       allocations_.push_back(std::move(allocation));
       break;

@@ -98,6 +98,11 @@ class MockVulkan {
   // The content of an allocation, as the device sees it: by order of allocation, from 0.
   std::span<std::byte> Memory(size_t index);
   size_t MemoryCount() const;
+  // True if an allocation is of the pages that the worker gave.
+  bool IsImported(size_t index) const;
+  // Which types of memory the driver can import; none if not said.
+  void SetImportableTypes(uint32_t types) { importable_types_ = types; }
+  uint32_t importable_types() const { return importable_types_; }
   // Objects made and not yet destroyed.
   size_t Live() const;
   // Remember nothing, for fuzzing.
@@ -138,6 +143,7 @@ class MockVulkan {
     std::unique_ptr<std::byte[], std::function<void(std::byte*)>> bytes;
     size_t size = 0;
     std::byte* mapped = nullptr;  // what the host gets to see
+    bool is_imported = false;     // and not to be touched once it is freed
   };
   struct Copy {
     VkBuffer source;
@@ -155,6 +161,7 @@ class MockVulkan {
   };
 
   static std::shared_ptr<Allocation> Allocate(size_t size, uint32_t type);
+  static std::shared_ptr<Allocation> Import(void* pages, size_t size);
   const void* Decode(const std::string& name, size_t index, proto::Arena& arena) const;
   void Record(const proto::Record& record, const void* args);
   void Default(const proto::Record& record, void* args);
@@ -168,6 +175,7 @@ class MockVulkan {
   bool recording_ = true;
   bool offers_extensions_ = true;
   uint32_t driver_version_ = 1;
+  uint32_t importable_types_ = 0;
   std::vector<MockCall> calls_;
   std::map<uint16_t, std::function<void(void*)>> hooks_;
   std::map<std::string, std::function<void()>> local_hooks_;

@@ -90,6 +90,10 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(VkPhysicalDevice,
       reinterpret_cast<VkPhysicalDeviceRayTracingPipelinePropertiesKHR*>(next)
           ->shaderGroupHandleSize = kMockGroupHandleBytes;
     }
+    if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT) {
+      reinterpret_cast<VkPhysicalDeviceExternalMemoryHostPropertiesEXT*>(next)
+          ->minImportedHostPointerAlignment = 4096;
+    }
   }
 }
 
@@ -344,6 +348,20 @@ vkConvertCooperativeVectorMatrixNV(VkDevice, const VkConvertCooperativeVectorMat
   return VK_SUCCESS;
 }
 
+VKAPI_ATTR VkResult VKAPI_CALL
+vkGetMemoryHostPointerPropertiesEXT(VkDevice, VkExternalMemoryHandleTypeFlagBits, const void*,
+                                    VkMemoryHostPointerPropertiesEXT* properties) {
+  properties->memoryTypeBits = MockVulkan::Current().importable_types();
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceExternalBufferProperties(
+    VkPhysicalDevice, const VkPhysicalDeviceExternalBufferInfo*,
+    VkExternalBufferProperties* properties) {
+  properties->externalMemoryProperties.externalMemoryFeatures =
+      VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
+}
+
 VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetDeviceProcAddr(VkDevice, const char* name) {
   return MockVulkan::GetProcAddr(VK_NULL_HANDLE, name);
 }
@@ -358,6 +376,8 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instan
 const MockProc kProcs[] = {
     VESPER_MOCK(vkGetInstanceProcAddr),
     VESPER_MOCK(vkGetDeviceProcAddr),
+    VESPER_MOCK(vkGetMemoryHostPointerPropertiesEXT),
+    VESPER_MOCK(vkGetPhysicalDeviceExternalBufferProperties),
     VESPER_MOCK(vkEnumerateInstanceExtensionProperties),
     VESPER_MOCK(vkCreateInstance),
     VESPER_MOCK(vkDestroyInstance),

@@ -26,6 +26,7 @@ VkResult WireTest::Connect(const transport::Faults& to_host, const transport::Fa
   }
   environment_.server = "loopback";
   environment_.pushes &= ~static_cast<uint32_t>(excluded_pushes_);
+  environment_.shares_memory = shares_memory_;
   if (const char* folder = std::getenv("VESPER_SEED_DIR")) {
     guest = RecordConnection(std::move(guest), folder);
   }

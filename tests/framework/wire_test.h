@@ -89,6 +89,7 @@ class WireTest : public testing::Test {
   std::mutex host_mutex_;                           // host_, where a thread of the test looks at it
   std::unique_ptr<WireHost> host_;
   unsigned host_threads_ = 2;
+  bool shares_memory_ = false;  // most tests are about copies
   server::CommandObserver* host_observer_ = nullptr;
   bool host_may_complain_ = false;
   VkInstance instance_ = VK_NULL_HANDLE;

@@ -99,7 +99,7 @@ TEST(Setup, OtherVersionsAreRefusedWithASentence) {
   Hello decoded;
   std::string error;
   EXPECT_FALSE(DecodeHello(Payload(buffer), &decoded, &error));
-  EXPECT_EQ(error, "expected protocol version 3, got 9; install the same Vesper on both sides");
+  EXPECT_EQ(error, "expected protocol version 4, got 9; install the same Vesper on both sides");
 }
 
 TEST(Setup, OtherProtocolsAreRefusedWithASentence) {

@@ -38,6 +38,32 @@ INSTANTIATE_TEST_SUITE_P(Kinds, StreamTest,
                            return test.param == Endpoint::Kind::kUnix ? "Unix" : "Tcp";
                          });
 
+TEST_P(StreamTest, ADescriptorTravelsWithTheFirstBytesOfAUnixSocket) {
+  const bool passes = GetParam() == Endpoint::Kind::kUnix;
+  EXPECT_EQ(pair_.client->PassesDescriptors(), passes);
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd reading(ends[0]);
+  UniqueFd writing(ends[1]);
+  const Bytes hello = ToBytes("hello");
+  const std::span<const std::byte> parts[] = {std::span(hello).first(2), std::span(hello).last(3)};
+  ASSERT_TRUE(pair_.client->WriteWithDescriptor(parts, writing.get()));
+  EXPECT_EQ(ReadUpTo(*pair_.server, 5), hello);
+  const UniqueFd received = pair_.server->TakeDescriptor();
+  ASSERT_EQ(static_cast<bool>(received), passes);
+  EXPECT_FALSE(static_cast<bool>(pair_.server->TakeDescriptor())) << "once";
+  if (passes) {
+    EXPECT_EQ(::fcntl(received.get(), F_GETFD), FD_CLOEXEC);
+    ASSERT_EQ(::write(received.get(), "x", 1), 1);
+    char byte = 0;
+    ASSERT_EQ(::read(reading.get(), &byte, 1), 1) << "it is the same pipe";
+  }
+  // A later one is closed by the system: nobody has the pipe's end any more.
+  ASSERT_TRUE(pair_.client->WriteWithDescriptor(parts, writing.get()));
+  EXPECT_EQ(ReadUpTo(*pair_.server, 5), hello);
+  EXPECT_FALSE(static_cast<bool>(pair_.server->TakeDescriptor()));
+}
+
 TEST_P(StreamTest, EchoesLargeVectoredWrites) {
   const Bytes sent = RandomBytes(8 << 20, 7);
   std::thread echo([&] {
