@@ -24,6 +24,7 @@ Hello MakeHello() {
   hello.compare_all_memory = true;
   hello.compression = 3;
   hello.always_compress = true;
+  hello.offers_memory = true;
   hello.application_version = 3;
   hello.engine_version = 4;
   hello.api_version = 0x404000;
@@ -41,6 +42,7 @@ Welcome MakeWelcome() {
   welcome.page_size = 4096;
   welcome.compression = 2;
   welcome.server_version = "1.2.3";
+  welcome.why_not_shared = "no reason";
   welcome.commands = {false, true, true, false};
   welcome.structs = {true, false};
   welcome.snapshot = std::vector<std::byte>(1001, std::byte{7});
@@ -65,6 +67,7 @@ TEST(Setup, HelloArrivesAsItWasSent) {
   EXPECT_EQ(decoded.compare_all_memory, hello.compare_all_memory);
   EXPECT_EQ(decoded.compression, hello.compression);
   EXPECT_EQ(decoded.always_compress, hello.always_compress);
+  EXPECT_EQ(decoded.offers_memory, hello.offers_memory);
   EXPECT_EQ(decoded.application_version, hello.application_version);
   EXPECT_EQ(decoded.engine_version, hello.engine_version);
   EXPECT_EQ(decoded.api_version, hello.api_version);
@@ -86,6 +89,7 @@ TEST(Setup, WelcomeArrivesAsItWasSent) {
   EXPECT_EQ(decoded.page_size, welcome.page_size);
   EXPECT_EQ(decoded.compression, welcome.compression);
   EXPECT_EQ(decoded.server_version, welcome.server_version);
+  EXPECT_EQ(decoded.why_not_shared, welcome.why_not_shared);
   EXPECT_EQ(decoded.commands, welcome.commands);
   EXPECT_EQ(decoded.structs, welcome.structs);
   EXPECT_EQ(decoded.snapshot, welcome.snapshot);
