@@ -145,6 +145,28 @@ TEST_F(Sharing, MemoryThatIsNotThereEndsNoWait) {
   Sync();
 }
 
+TEST_F(Sharing, ACalledAllocationFailsAtOnce) {
+  environment_.posts = 0;
+  Open();
+  bool fails = true;
+  mock_.On(number::vkAllocateMemory, [&](void* args) {
+    if (fails) {
+      static_cast<proto::Args_vkAllocateMemory*>(args)->ret = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+  });
+  const VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, kSize,
+                                  kMockCoherent};
+  VkDeviceMemory memory = VK_NULL_HANDLE;
+  EXPECT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory),
+            VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  EXPECT_EQ(memory, VK_NULL_HANDLE);
+  fails = false;
+  EXPECT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory), VK_SUCCESS);
+  Map(memory)[1] = std::byte{1};
+  EXPECT_EQ(mock_.Memory(Last())[1], std::byte{1}) << "shared";
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
 TEST_F(Sharing, TheLostSessionEndsTheWait) {
   Open();
   const VkDeviceMemory memory = Allocate(kSize, kMockCoherent);
