@@ -33,11 +33,12 @@ class HostInstance {
     uint64_t import_alignment = 0;
     uint32_t group_handle_bytes = 0;  // of a ray-tracing shader group; 0: no such extension
 
-    /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.
-    bool WaitsInQueryResults() const {
+    bool IsLavapipe() const {
       return properties.vendorID == VK_VENDOR_ID_MESA &&
              properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
+    /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.
+    bool WaitsInQueryResults() const { return IsLavapipe(); }
   };
 
   /// Null and one sentence if there is no driver or no device that `device_selector` (an index, a

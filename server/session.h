@@ -184,6 +184,8 @@ class Session {
   bool AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args);
   /// Says what has become of an allocation that was posted, or made.
   void TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared);
+  /// True if memory that is shared is to be bound to a sparse resource.
+  static bool NamesShared(HostDevice& device, const proto::Args_vkQueueBindSparse& args);
   /// Puts the arguments of a command right that binds resources to shared memory; and destroys what
   /// a resource has kept. Before the command is executed.
   void PrepareSharing(HostDevice& device, uint16_t command, void* args);

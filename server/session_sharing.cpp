@@ -2,17 +2,37 @@
 //
 // The session's part in sharing memory with the guest: what is shared is said (shared_memory.h),
 // and what the program binds to shared memory is put right (external_resources.h).
+#include <spdlog/spdlog.h>
+
 #include "proto/decoder.h"
+#include "server/chain.h"
 #include "server/session.h"
 
 namespace vesper::server {
 
 namespace number = proto::command_number;
 
+namespace {
+
+/// True if the driver can bind imported memory to sparse buffers. Lavapipe says so and can't: its
+/// sparse resources are mappings of files of its own.
+bool CanBindSparsely(const InstanceTable& instance, const HostInstance::PhysicalDevice& physical) {
+  const VkPhysicalDeviceExternalBufferInfo info{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO, nullptr,
+      VK_BUFFER_CREATE_SPARSE_BINDING_BIT, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, kHostPointer};
+  VkExternalBufferProperties properties{VK_STRUCTURE_TYPE_EXTERNAL_BUFFER_PROPERTIES};
+  instance.vkGetPhysicalDeviceExternalBufferProperties(physical.handle, &info, &properties);
+  return (properties.externalMemoryProperties.externalMemoryFeatures &
+          VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT) != 0 &&
+         !physical.IsLavapipe();
+}
+
+}  // namespace
+
 void Session::ShareMemory(HostDevice& device) {
-  auto shared =
-      std::make_unique<SharedMemories>(device.table(), device.handle(), device.physical().memory,
-                                       device.physical().import_alignment, *shared_file_);
+  auto shared = std::make_unique<SharedMemories>(
+      device.table(), device.handle(), device.physical().memory, device.physical().import_alignment,
+      *shared_file_, CanBindSparsely(instance_->table(), device.physical()));
   if (shared->types() != 0) {
     const proto::Args_vesperShareTypes args{device.id(), shared->types()};
     outbox_.Push(proto::command_number::vesperShareTypes, &args);
@@ -102,8 +122,51 @@ VkImage Session::ForMemory(HostDevice& device, VkImage image, VkDeviceMemory mem
       });
 }
 
+bool Session::NamesShared(HostDevice& device, const proto::Args_vkQueueBindSparse& args) {
+  const auto is_shared = [&](const auto* resources, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      for (uint32_t k = 0; k < resources[i].bindCount; ++k) {
+        if (device.shared()->Find(resources[i].pBinds[k].memory)) {
+          return true;
+        }
+      }
+    }
+    return false;
+  };
+  for (uint32_t i = 0; i < args.bindInfoCount; ++i) {
+    const VkBindSparseInfo& info = args.pBindInfo[i];
+    if (is_shared(info.pBufferBinds, info.bufferBindCount) ||
+        is_shared(info.pImageOpaqueBinds, info.imageOpaqueBindCount) ||
+        is_shared(info.pImageBinds, info.imageBindCount)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void Session::PrepareSharing(HostDevice& device, uint16_t command, void* args) {
   switch (command) {
+    case number::vkCreateBuffer:
+      if ((static_cast<proto::Args_vkCreateBuffer*>(args)->pCreateInfo->flags &
+           VK_BUFFER_CREATE_SPARSE_BINDING_BIT) != 0) {
+        device.shared()->ExpectSparseBinds();
+      }
+      break;
+    case number::vkCreateImage:
+      if ((static_cast<proto::Args_vkCreateImage*>(args)->pCreateInfo->flags &
+           VK_IMAGE_CREATE_SPARSE_BINDING_BIT) != 0) {
+        device.shared()->ExpectSparseBinds();
+      }
+      break;
+    case number::vkQueueBindSparse:
+      if (!device.shared()->binds_sparsely() &&
+          NamesShared(device, *static_cast<proto::Args_vkQueueBindSparse*>(args))) {
+        spdlog::error(
+            "the program binds memory sparsely that it allocated before it had a sparse resource, "
+            "and this driver can't do that with shared memory; use vesperd --share-memory=never");
+        device.ReportLost(VK_ERROR_DEVICE_LOST);
+      }
+      break;
     case number::vkBindBufferMemory: {
       auto& a = *static_cast<proto::Args_vkBindBufferMemory*>(args);
       a.buffer = ForMemory(device, a.buffer, a.memory, a.memoryOffset);

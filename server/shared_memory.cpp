@@ -94,8 +94,8 @@ SharedPages SharedFile::Map(uint64_t offset, uint64_t size) const {
 
 SharedMemories::SharedMemories(const DeviceTable& vk, VkDevice device,
                                const VkPhysicalDeviceMemoryProperties& memory, uint64_t alignment,
-                               const SharedFile& file)
-    : vk_(vk), device_(device), file_(file) {
+                               const SharedFile& file, bool binds_sparsely)
+    : vk_(vk), device_(device), file_(file), binds_sparsely_(binds_sparsely) {
   // Pages lie where the system puts them.
   if (vk.vkGetMemoryHostPointerPropertiesEXT == nullptr || alignment > PageBytes()) {
     return;
@@ -137,7 +137,7 @@ VkResult SharedMemories::Import(const VkMemoryAllocateInfo& info, uint64_t size,
 VkResult SharedMemories::Allocate(const VkMemoryAllocateInfo& info, uint64_t offset,
                                   VkDeviceMemory* memory) {
   const uint64_t size = RoundUp(info.allocationSize, PageBytes());
-  if (size < info.allocationSize) {
+  if (size < info.allocationSize || (has_sparse_.load() && !binds_sparsely_)) {
     return VK_ERROR_OUT_OF_DEVICE_MEMORY;
   }
   SharedPages pages = file_.Map(offset, size);
@@ -146,12 +146,14 @@ VkResult SharedMemories::Allocate(const VkMemoryAllocateInfo& info, uint64_t off
   }
   const VkResult result = Import(info, size, pages.get(), memory);
   if (result == VK_SUCCESS) {
+    const std::lock_guard lock(mutex_);
     allocations_[*memory] = {std::move(pages), info.memoryTypeIndex, size};
   }
   return result;
 }
 
 std::optional<ImportedPlace> SharedMemories::Find(VkDeviceMemory memory) const {
+  const std::lock_guard lock(mutex_);
   const auto found = allocations_.find(memory);
   if (found == allocations_.end()) {
     return std::nullopt;

@@ -157,8 +157,7 @@ TEST_F(Sharing, ACalledAllocationFailsAtOnce) {
   const VkMemoryAllocateInfo info{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, kSize,
                                   kMockCoherent};
   VkDeviceMemory memory = VK_NULL_HANDLE;
-  EXPECT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory),
-            VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  EXPECT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory), VK_ERROR_OUT_OF_DEVICE_MEMORY);
   EXPECT_EQ(memory, VK_NULL_HANDLE);
   fails = false;
   EXPECT_EQ(vk::vkAllocateMemory(device_, &info, nullptr, &memory), VK_SUCCESS);
