@@ -495,14 +495,8 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
       case number::vesperFetchMemory:
         FetchMemory(device, *static_cast<proto::Args_vesperFetchMemory*>(args));
         return true;
-      case number::vesperReturnLease: {
-        const auto& a = *static_cast<proto::Args_vesperReturnLease*>(args);
-        if (a.heap >= device.physical().memory.memoryHeapCount) {
-          return false;
-        }
-        device.leases().Return(a.heap);
-        return true;
-      }
+      case number::vesperReturnLease:
+        return ReturnLease(device, *static_cast<proto::Args_vesperReturnLease*>(args));
       case number::vesperGetQueue:
         return GetQueue(device, *static_cast<proto::Args_vesperGetQueue*>(args));
       case number::vesperCopyMemoryToImage:

@@ -161,6 +161,7 @@ class Session {
   void NoteAllocation(HostDevice& device, const VkMemoryAllocateInfo& info, VkDeviceMemory memory,
                       bool is_leased);
   void RenewLease(HostDevice& device, uint32_t heap);
+  static bool ReturnLease(HostDevice& device, const proto::Args_vesperReturnLease& args);
   void FreeMemory(HostDevice& device, const proto::Args_vkFreeMemory& args);
   bool GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args);
   /// Asks and answers on a thread of its own, if this driver would hold up the stream; else false.

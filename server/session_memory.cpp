@@ -179,6 +179,14 @@ void Session::RenewLease(HostDevice& device, uint32_t heap) {
   }
 }
 
+bool Session::ReturnLease(HostDevice& device, const proto::Args_vesperReturnLease& args) {
+  if (args.heap >= device.physical().memory.memoryHeapCount) {
+    return false;
+  }
+  device.leases().Return(args.heap);
+  return true;
+}
+
 HostMemory* Session::FindMemory(HostDevice& device, proto::ObjectId id) {
   if (proto::ObjectTypeByte(id) != static_cast<uint8_t>(proto::HandleType::kDeviceMemory) ||
       objects_.DeviceOf(id) != &device) {
