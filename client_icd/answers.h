@@ -92,6 +92,8 @@ class Answers {
 /// What an object was created with, for AskAbout; nothing if that does not tell everything. With
 /// the device's answer_scope.
 std::optional<proto::Hash128> CreationOf(Device& device, VkImage image);
+std::optional<proto::Hash128> CreationOf(Device& device, VkDescriptorSetLayout layout);
+std::optional<proto::Hash128> CreationOf(Device& device, VkRenderPass render_pass);
 /// The same, and nothing for images whose layout is the driver's own affair: two of them that were
 /// created with the same need not have the same.
 std::optional<proto::Hash128> CreationOfLinear(Device& device, VkImage image);

@@ -7,8 +7,10 @@
 // here is the program's data layout known, so an update through one becomes plain writes.
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <vector>
 
+#include "client_icd/answers.h"
 #include "client_icd/chain.h"
 #include "client_icd/command_buffer.h"
 #include "client_icd/descriptor_pool.h"
@@ -45,6 +47,7 @@ struct DescriptorSetLayout {
   Allocator allocator;
   std::shared_ptr<const tracking::SetLayout> slots;
   std::shared_ptr<const LayoutDemand> demand;
+  std::optional<proto::Hash128> creation;
 };
 
 struct DescriptorUpdateTemplate {
@@ -187,6 +190,12 @@ const DescriptorUpdateTemplate* FindTemplate(Session& session, VkDescriptorUpdat
 }
 
 }  // namespace
+
+std::optional<proto::Hash128> CreationOf(Device& device, VkDescriptorSetLayout handle) {
+  const auto* layout =
+      static_cast<const DescriptorSetLayout*>(device.session().store().State(ToId(handle)));
+  return layout == nullptr ? std::nullopt : layout->creation;
+}
 
 namespace entry {
 
@@ -335,6 +344,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateDescriptorSetLayout(
   if (layout == nullptr) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }
+  layout->creation =
+      HashOfCreation(owner, proto::record_index::VkDescriptorSetLayoutCreateInfo, pCreateInfo);
   proto::Args_vkCreateDescriptorSetLayout args{device, pCreateInfo, nullptr, pSetLayout};
   const VkResult result =
       CreateObjects(owner, Send::kPost, proto::command_number::vkCreateDescriptorSetLayout, &args,

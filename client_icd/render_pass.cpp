@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_icd/render_pass.h"
 
+#include "client_icd/answers.h"
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
@@ -23,7 +24,7 @@ RenderPass::Subpass UsesOf(const Description& description) {
 
 template <typename Args, typename CreateInfo>
 VkResult Create(VkDevice device, const CreateInfo* info, const VkAllocationCallbacks* callbacks,
-                VkRenderPass* handle, uint16_t number) {
+                VkRenderPass* handle, uint16_t number, uint16_t record_index) {
   Device& owner = Device::From(device);
   const Allocator allocator(callbacks, owner.allocator());
   *handle = VK_NULL_HANDLE;
@@ -37,6 +38,7 @@ VkResult Create(VkDevice device, const CreateInfo* info, const VkAllocationCallb
   }
   render_pass->allocator = allocator;
   render_pass->subpasses = std::move(subpasses);
+  render_pass->creation = HashOfCreation(owner, record_index, info);
   Args args{device, info, nullptr, handle};
   const VkResult result =
       CreateObjects(owner, Send::kPost, number, &args, &args.ret, proto::HandleType::kRenderPass,
@@ -51,6 +53,12 @@ VkResult Create(VkDevice device, const CreateInfo* info, const VkAllocationCallb
 
 }  // namespace
 
+std::optional<proto::Hash128> CreationOf(Device& device, VkRenderPass handle) {
+  const auto* render_pass =
+      static_cast<const RenderPass*>(device.session().store().State(ToId(handle)));
+  return render_pass == nullptr ? std::nullopt : render_pass->creation;
+}
+
 namespace entry {
 
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateRenderPass(VkDevice device,
@@ -58,7 +66,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateRenderPass(VkDevice device,
                                                   const VkAllocationCallbacks* pAllocator,
                                                   VkRenderPass* pRenderPass) {
   return Create<proto::Args_vkCreateRenderPass>(device, pCreateInfo, pAllocator, pRenderPass,
-                                                proto::command_number::vkCreateRenderPass);
+                                                proto::command_number::vkCreateRenderPass,
+                                                proto::record_index::VkRenderPassCreateInfo);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateRenderPass2(VkDevice device,
@@ -66,7 +75,8 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateRenderPass2(VkDevice device,
                                                    const VkAllocationCallbacks* pAllocator,
                                                    VkRenderPass* pRenderPass) {
   return Create<proto::Args_vkCreateRenderPass2>(device, pCreateInfo, pAllocator, pRenderPass,
-                                                 proto::command_number::vkCreateRenderPass2);
+                                                 proto::command_number::vkCreateRenderPass2,
+                                                 proto::record_index::VkRenderPassCreateInfo2);
 }
 
 VKAPI_ATTR void VKAPI_CALL vkDestroyRenderPass(VkDevice device, VkRenderPass renderPass,

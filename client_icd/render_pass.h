@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "client_icd/object.h"
+#include "proto/hash.h"
 
 namespace vesper::client {
 
@@ -16,6 +18,7 @@ struct RenderPass {
     bool uses_depth_stencil = false;
   };
   std::vector<Subpass> subpasses;
+  std::optional<proto::Hash128> creation;
   Allocator allocator;
 };
 

@@ -133,6 +133,59 @@ TEST_F(AnswersTest, WhatIsToBeFilledInIsPartOfTheQuestion) {
   EXPECT_EQ(mock_.Count(kFormat), 2u);
 }
 
+TEST_F(AnswersTest, LayoutsThatWereMadeAlikeHaveTheSameSize) {
+  Open();
+  mock_.On(number::vkGetDescriptorSetLayoutSizeEXT, [](void* raw) {
+    *static_cast<proto::Args_vkGetDescriptorSetLayoutSizeEXT*>(raw)->pLayoutSizeInBytes = 192;
+  });
+  const VkSamplerCreateInfo sampler_info{VK_STRUCTURE_TYPE_SAMPLER_CREATE_INFO};
+  VkSampler sampler = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateSampler(device_, &sampler_info, nullptr, &sampler), VK_SUCCESS);
+  const auto ask = [this](uint32_t count, const VkSampler* samplers) {
+    const VkDescriptorSetLayoutBinding binding{0, VK_DESCRIPTOR_TYPE_SAMPLER, count,
+                                               VK_SHADER_STAGE_ALL, samplers};
+    const VkDescriptorSetLayoutCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                               nullptr, 0, 1, &binding};
+    VkDescriptorSetLayout layout = VK_NULL_HANDLE;
+    EXPECT_EQ(vk::vkCreateDescriptorSetLayout(device_, &info, nullptr, &layout), VK_SUCCESS);
+    VkDeviceSize size = 0;
+    vk::vkGetDescriptorSetLayoutSizeEXT(device_, layout, &size);
+    EXPECT_EQ(size, 192u);
+    vk::vkDestroyDescriptorSetLayout(device_, layout, nullptr);
+    return mock_.Count("vkGetDescriptorSetLayoutSizeEXT");
+  };
+  EXPECT_EQ(ask(1, nullptr), 1u);
+  EXPECT_EQ(ask(1, nullptr), 1u);
+  EXPECT_EQ(ask(2, nullptr), 2u) << "another layout";
+  EXPECT_EQ(ask(1, &sampler), 3u);
+  EXPECT_EQ(ask(1, &sampler), 4u) << "the name of a sampler does not say what it is";
+  vk::vkDestroySampler(device_, sampler, nullptr);
+}
+
+TEST_F(AnswersTest, RenderPassesThatWereMadeAlikeHaveTheSameGranularity) {
+  Open();
+  mock_.On(number::vkGetRenderAreaGranularity, [](void* raw) {
+    *static_cast<proto::Args_vkGetRenderAreaGranularity*>(raw)->pGranularity = {16, 8};
+  });
+  const auto ask = [this](VkFormat format) {
+    const VkAttachmentDescription attachment{0, format, VK_SAMPLE_COUNT_1_BIT};
+    const VkSubpassDescription subpass{};
+    const VkRenderPassCreateInfo info{
+        VK_STRUCTURE_TYPE_RENDER_PASS_CREATE_INFO, nullptr, 0, 1, &attachment, 1, &subpass};
+    VkRenderPass pass = VK_NULL_HANDLE;
+    EXPECT_EQ(vk::vkCreateRenderPass(device_, &info, nullptr, &pass), VK_SUCCESS);
+    VkExtent2D granularity{};
+    vk::vkGetRenderAreaGranularity(device_, pass, &granularity);
+    EXPECT_EQ(granularity.width, 16u);
+    EXPECT_EQ(granularity.height, 8u);
+    vk::vkDestroyRenderPass(device_, pass, nullptr);
+    return mock_.Count("vkGetRenderAreaGranularity");
+  };
+  EXPECT_EQ(ask(VK_FORMAT_R8_UNORM), 1u);
+  EXPECT_EQ(ask(VK_FORMAT_R8_UNORM), 1u);
+  EXPECT_EQ(ask(VK_FORMAT_R8_SNORM), 2u);
+}
+
 TEST_F(AnswersTest, PaddingIsNoPartOfTheQuestion) {
   Open();
   EXPECT_EQ(AskImageFormat(0x00), VK_SUCCESS);
