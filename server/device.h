@@ -93,8 +93,6 @@ class HostDevice {
   HostResources& resources() { return resources_; }
   HostDescriptors& descriptors() { return descriptors_; }
   RecordedWrites& recorded_writes() { return recorded_writes_; }
-  /// What the host itself has written to images in the command that is being executed.
-  WriteSet& host_writes() { return host_writes_; }
   bool compares_all_memory() const { return compares_all_memory_; }
   /// How often the guest has given work to a queue. Any thread.
   uint64_t submissions() const { return submissions_.load(); }
@@ -135,7 +133,6 @@ class HostDevice {
   HostResources resources_{table_, handle_};
   HostDescriptors descriptors_{resources_};
   RecordedWrites recorded_writes_{resources_, descriptors_};
-  WriteSet host_writes_;
   std::unique_ptr<GpuReader> reader_;
   std::vector<CreatedQueues> created_queues_;
   std::mutex queues_mutex_;                         // for those who are not the session's thread

@@ -215,9 +215,8 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
     return false;
   }
   if (host.observes_memory && context.resolver.device() != nullptr) {
-    HostDevice& device = *context.resolver.device();
-    device.PushUnfinished(device.host_writes());
-    device.host_writes() = {};
+    context.resolver.device()->PushUnfinished(context.host_writes);
+    context.host_writes = {};
   }
   const bool posted = (command.flags & proto::kWantsReply) == 0;
   if (command.number == number::vkAllocateMemory && result == VK_SUCCESS) {
@@ -500,7 +499,8 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
       case number::vesperGetQueue:
         return GetQueue(device, *static_cast<proto::Args_vesperGetQueue*>(args));
       case number::vesperCopyMemoryToImage:
-        return CopyMemoryToImage(device, *static_cast<proto::Args_vesperCopyMemoryToImage*>(args));
+        return CopyMemoryToImage(context, device,
+                                 *static_cast<proto::Args_vesperCopyMemoryToImage*>(args));
       case number::vesperCopyImageToMemory:
         return CopyImageToMemory(device, *static_cast<proto::Args_vesperCopyImageToMemory*>(args));
       case number::vkDestroyDescriptorPool:
@@ -540,7 +540,7 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
         break;
       case number::vkCopyImageToImage: {
         const auto& a = *static_cast<proto::Args_vkCopyImageToImage*>(args);
-        device.host_writes().AddImage(
+        context.host_writes.AddImage(
             device.resources().Find(a.pCopyImageToImageInfo->dstImage).get());
         host.on_device(vk, args);
         break;
@@ -548,7 +548,7 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
       case number::vkTransitionImageLayout: {
         const auto& a = *static_cast<proto::Args_vkTransitionImageLayout*>(args);
         for (uint32_t i = 0; i < a.transitionCount; ++i) {
-          device.host_writes().AddImage(device.resources().Find(a.pTransitions[i].image).get());
+          context.host_writes.AddImage(device.resources().Find(a.pTransitions[i].image).get());
         }
         host.on_device(vk, args);
         break;
@@ -569,7 +569,7 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
         host.on_device(vk, args);
         break;
       default:
-        if (const std::optional<bool> sensible = RunExtension(device, command, args)) {
+        if (const std::optional<bool> sensible = RunExtension(context, device, command, args)) {
           if (!*sensible) {
             return false;
           }

@@ -93,6 +93,7 @@ class Session {
     bool is_available = false;  // all that the command names is there
     proto::ObjectId recorded_into = 0;
     uint64_t position = 0;  // of the command in the stream
+    WriteSet host_writes;   // what the host itself has written to images in the command
   };
 
   /// False if no guest may send this command.
@@ -175,7 +176,8 @@ class Session {
   bool HasRoomForGroupHandles(HostDevice& device,
                               const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args);
   bool GetQueue(HostDevice& device, const proto::Args_vesperGetQueue& args);
-  bool CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemoryToImage& args);
+  bool CopyMemoryToImage(Context& context, HostDevice& device,
+                         proto::Args_vesperCopyMemoryToImage& args);
   bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
 
   // Memory that is shared with the guest (session_sharing.cpp).
@@ -201,12 +203,13 @@ class Session {
 
   /// Commands of extensions (session_extensions.cpp): whether the arguments are sensible, or
   /// nothing if the command is none of these.
-  std::optional<bool> RunExtension(HostDevice& device, uint16_t command, void* args);
+  std::optional<bool> RunExtension(Context& context, HostDevice& device, uint16_t command,
+                                   void* args);
   bool CreatePipelineBinaries(HostDevice& device, proto::Args_vesperCreatePipelineBinaries& args);
   bool GetPipelineKey(HostDevice& device, proto::Args_vesperGetPipelineKey& args);
   bool GetPipelineBinaryData(HostDevice& device, proto::Args_vkGetPipelineBinaryDataKHR& args);
   bool GetDeviceFaultInfo(HostDevice& device, proto::Args_vesperGetDeviceFaultInfo& args);
-  bool ConvertCooperativeVectorMatrix(HostDevice& device,
+  bool ConvertCooperativeVectorMatrix(Context& context, HostDevice& device,
                                       proto::Args_vesperConvertCooperativeVectorMatrix& args);
   bool CreateQueryPool(HostDevice& device, proto::Args_vkCreateQueryPool& args);
   /// False if a command on a physical device would index past the driver's tables.

@@ -100,7 +100,8 @@ class PipelineDescription {
 
 }  // namespace
 
-std::optional<bool> Session::RunExtension(HostDevice& device, uint16_t command, void* args) {
+std::optional<bool> Session::RunExtension(Context& context, HostDevice& device, uint16_t command,
+                                          void* args) {
   const DeviceTable& vk = device.table();
   switch (command) {
     case number::vkCreateQueryPool:
@@ -147,7 +148,7 @@ std::optional<bool> Session::RunExtension(HostDevice& device, uint16_t command, 
       return GetDeviceFaultInfo(device, *static_cast<proto::Args_vesperGetDeviceFaultInfo*>(args));
     case number::vesperConvertCooperativeVectorMatrix:
       return ConvertCooperativeVectorMatrix(
-          device, *static_cast<proto::Args_vesperConvertCooperativeVectorMatrix*>(args));
+          context, device, *static_cast<proto::Args_vesperConvertCooperativeVectorMatrix*>(args));
     default:
       return std::nullopt;
   }
@@ -243,7 +244,7 @@ bool Session::GetDeviceFaultInfo(HostDevice& device, proto::Args_vesperGetDevice
 // -- cooperative vectors --------------------------------------------------------------------------
 
 bool Session::ConvertCooperativeVectorMatrix(
-    HostDevice& device, proto::Args_vesperConvertCooperativeVectorMatrix& args) {
+    Context& context, HostDevice& device, proto::Args_vesperConvertCooperativeVectorMatrix& args) {
   if (device.table().vkConvertCooperativeVectorMatrixNV == nullptr) {
     return false;
   }
@@ -267,8 +268,8 @@ bool Session::ConvertCooperativeVectorMatrix(
     return false;
   }
   const uint64_t room = *args.pTargetSize;
-  void* from = stream_.arena.Allocate(std::max(*source, args.sourceSize));
-  void* to = stream_.arena.Allocate(std::max(*target, room));
+  void* from = context.arena.Allocate(std::max(*source, args.sourceSize));
+  void* to = context.arena.Allocate(std::max(*target, room));
   if (from == nullptr || to == nullptr) {
     return false;
   }

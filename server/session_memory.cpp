@@ -329,7 +329,8 @@ void Session::NoteBinds(HostDevice& device,
   }
 }
 
-bool Session::CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemoryToImage& args) {
+bool Session::CopyMemoryToImage(Context& context, HostDevice& device,
+                                proto::Args_vesperCopyMemoryToImage& args) {
   const VkCopyMemoryToImageInfo& info = *args.pCopyInfo;
   if (device.table().vkCopyMemoryToImage == nullptr || info.regionCount != args.offsetCount ||
       !PointIntoData(device, info.dstImage, info.flags,
@@ -338,7 +339,7 @@ bool Session::CopyMemoryToImage(HostDevice& device, proto::Args_vesperCopyMemory
                      static_cast<std::byte*>(const_cast<void*>(args.pData)))) {
     return false;
   }
-  device.host_writes().AddImage(device.resources().Find(info.dstImage).get());
+  context.host_writes.AddImage(device.resources().Find(info.dstImage).get());
   args.ret = device.table().vkCopyMemoryToImage(args.device, &info);
   return true;
 }

@@ -5,8 +5,9 @@
 // Everything looks as if it were executed in the stream's order. What a command needs follows from
 // the ids that it names:
 //
-//   - a compilation (pipelines, shader modules) shares what it names, and has what it makes for
-//     itself. It is always a task; its objects are pending in the table meanwhile;
+//   - a compilation (pipelines, shader modules, caches and binaries of pipelines) shares what it
+//     names, and has what it makes or changes for itself. It is always a task; its objects are
+//     pending in the table meanwhile;
 //   - the recorded commands that follow each other in the stream for one command buffer are a
 //     replay. It has the command buffer and its pool for itself. What else recorded commands name
 //     would take as long to find as to replay, so a replay finds out when it gets there: at a
@@ -17,7 +18,9 @@
 //     after all destructions before it. If that would mean to wait, it becomes a task: a program
 //     destroys shader modules while their pipelines are compiled, and the stream must go on;
 //   - what changes a pool needs it exclusively, and becomes a task likewise;
-//   - a question about a ray tracing pipeline shares it, and becomes a task likewise: guests ask
+//   - what the host copies to and from images is always a task, and shares them. Whoever asked for
+//     it waits for the answer, so whatever must come afterwards does;
+//   - a question about a pipeline or a shader shares it, and becomes a task likewise: guests ask
 //     while it is compiled;
 //   - what a queue does needs the queue exclusively and shares its command buffers. It becomes a
 //     task if a replay of those has not ended, or if something before it on its queue has not. That
@@ -87,10 +90,11 @@ bool IsChanged(uint16_t command, proto::ObjectId id) {
 enum class Session::Scheduling {
   kStream,
   kCompilation,
+  kCopy,  // by the host
   kDestruction,
   kPool,      // changes a pool of command buffers or descriptor sets
   kName,      // of an object, for tools
-  kQuestion,  // about a pipeline
+  kQuestion,  // about a pipeline or a shader
   kQueue,     // what a queue does
 };
 
@@ -109,7 +113,19 @@ Session::Scheduling Session::SchedulingOf(const proto::Record& record) {
     case number::vkCreateComputePipelines:
     case number::vkCreateRayTracingPipelinesKHR:
     case number::vkCreateRayTracingPipelinesNV:
+    case number::vkCompileDeferredNV:
+    case number::vkCreatePipelineCache:
+    case number::vkMergePipelineCaches:
+    case number::vkGetPipelineCacheData:
+    case number::vesperCreatePipelineBinaries:
+    case number::vkGetPipelineBinaryDataKHR:
       return Scheduling::kCompilation;
+    case number::vesperCopyMemoryToImage:
+    case number::vesperCopyImageToMemory:
+    case number::vkCopyImageToImage:
+    case number::vkTransitionImageLayout:
+    case number::vesperConvertCooperativeVectorMatrix:
+      return Scheduling::kCopy;
     case number::vkAllocateCommandBuffers:
     case number::vkFreeCommandBuffers:
     case number::vkResetCommandPool:
@@ -124,6 +140,13 @@ Session::Scheduling Session::SchedulingOf(const proto::Record& record) {
       return Scheduling::kName;
     case number::vkGetRayTracingShaderGroupHandlesKHR:
     case number::vkGetRayTracingShaderGroupStackSizeKHR:
+    case number::vkGetPipelineExecutablePropertiesKHR:
+    case number::vkGetPipelineExecutableStatisticsKHR:
+    case number::vkGetPipelineExecutableInternalRepresentationsKHR:
+    case number::vkGetPipelinePropertiesEXT:
+    case number::vkGetShaderInfoAMD:
+    case number::vkGetShaderBinaryDataEXT:
+    case number::vkGetShaderModuleIdentifierEXT:
       return Scheduling::kQuestion;
     case number::vkDestroyDevice:
       return Scheduling::kStream;
@@ -249,7 +272,8 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
   }
   if (stream_.is_available) {
     FollowCommandBuffers(command.number);
-    if (scheduling == Scheduling::kCompilation || (waits && scheduling != Scheduling::kStream)) {
+    if (scheduling == Scheduling::kCompilation || scheduling == Scheduling::kCopy ||
+        (waits && scheduling != Scheduling::kStream)) {
       if (!Defer(command, scheduling, after_replays, std::move(needs))) {
         *error = std::string("expected new object ids in ") + stream_.record->name +
                  ", got malformed ones";

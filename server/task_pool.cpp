@@ -39,10 +39,9 @@ void TaskPool::Post(Task task) {
   node->place = next_place_++;
   node->task = std::move(task);
   std::unique_lock lock(mutex_);
-  ended_.wait(lock, [&] {
-    return bytes_ == 0 ||
-           (node->task.bytes <= max_bytes_ && bytes_ <= max_bytes_ - node->task.bytes);
-  });
+  // One that is large would otherwise wait for all others.
+  const size_t room = std::min(node->task.bytes, max_bytes_ / 2);
+  ended_.wait(lock, [&] { return bytes_ <= max_bytes_ - room; });
   bytes_ += node->task.bytes;
   unfinished_.fetch_add(1, std::memory_order_relaxed);
   node->waits_for = 1;  // this function

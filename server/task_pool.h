@@ -54,7 +54,8 @@ class TaskPool {
     std::function<std::optional<Key>()> run;
   };
 
-  /// `threads` may be 0: then nothing may be posted. `max_bytes` of tasks may wait.
+  /// `threads` may be 0: then nothing may be posted. `max_bytes` of tasks may wait; a task of more
+  /// than half of that may if no more than the other half does.
   explicit TaskPool(unsigned threads, size_t max_bytes = size_t{64} << 20);
   /// Drops the tasks that have not begun and waits for those that have.
   ~TaskPool();
