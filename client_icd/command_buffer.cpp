@@ -181,14 +181,25 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBeginCommandBuffer(VkCommandBuffer commandBuffe
   }
   buffer.Clear();
   buffer.ForgetReach();
-  const proto::Args_vkBeginCommandBuffer args{commandBuffer, &info};
+  proto::Args_vkBeginCommandBuffer args{commandBuffer, &info};
+  if (buffer.session().IsSync()) {
+    return CallResult(buffer.pool().device, proto::command_number::vkBeginCommandBuffer, &args,
+                      &args.ret, kHostMemory | kDeviceMemory);
+  }
   buffer.Record(proto::command_number::vkBeginCommandBuffer, &args, kReachNothing);
   return VK_SUCCESS;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkEndCommandBuffer(VkCommandBuffer commandBuffer) {
   CommandBuffer& buffer = CommandBuffer::From(commandBuffer);
-  const proto::Args_vkEndCommandBuffer args{commandBuffer};
+  proto::Args_vkEndCommandBuffer args{commandBuffer};
+  if (buffer.session().IsSync()) {
+    // What was recorded goes first. Whatever went wrong with it is told here.
+    return buffer.Send()
+               ? CallResult(buffer.pool().device, proto::command_number::vkEndCommandBuffer, &args,
+                            &args.ret, kHostMemory | kDeviceMemory)
+               : VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
   buffer.Record(proto::command_number::vkEndCommandBuffer, &args, kReachNothing);
   return buffer.Send() ? VK_SUCCESS : VK_ERROR_OUT_OF_HOST_MEMORY;
 }

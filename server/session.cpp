@@ -236,12 +236,12 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
     *error = std::string("expected new object ids in ") + record.name + ", got malformed ones";
     return false;
   }
+  if (result < 0 && context.recorded_into != 0) {
+    objects_.SetBroken(context.recorded_into, true);
+  }
   if (!posted) {
     outbox_.Reply(command.number, command.serial, args);
   } else if (result < 0) {
-    if (context.recorded_into != 0) {
-      objects_.SetBroken(context.recorded_into, true);
-    }
     BreakUnbound(command.number, args);
     ReportFailure(context, result);
   }

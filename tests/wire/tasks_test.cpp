@@ -456,6 +456,34 @@ TEST_F(Tasks, CalledCommandsHaveHappenedWhenTheyReturn) {
                           "vkEndCommandBuffer", "vkResetCommandPool"));
 }
 
+// Where everything is called, a recording's failures are told when it begins and ends, and not
+// once more.
+TEST_F(Tasks, CalledRecordingsTellTheirFailures) {
+  DestroyAll();
+  environment_.debug_sync = true;
+  Open();
+  const VkCommandBuffer commands = AllocateCommandBuffer();
+  const VkCommandBufferBeginInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+  mock_.FailNext(number::vkBeginCommandBuffer, VK_ERROR_OUT_OF_HOST_MEMORY);
+  EXPECT_EQ(vk::vkBeginCommandBuffer(commands, &info), VK_ERROR_OUT_OF_HOST_MEMORY);
+  ASSERT_EQ(vk::vkBeginCommandBuffer(commands, &info), VK_SUCCESS);
+  mock_.FailNext(number::vkEndCommandBuffer, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  EXPECT_EQ(vk::vkEndCommandBuffer(commands), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  // The recording is not complete, for an object in it is gone.
+  const VkBuffer buffer = CreateBuffer(64, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+  ASSERT_EQ(vk::vkBeginCommandBuffer(commands, &info), VK_SUCCESS);
+  vk::vkCmdFillBuffer(commands, buffer, 0, 64, 7);
+  vk::vkDestroyBuffer(device_, buffer, nullptr);
+  EXPECT_EQ(vk::vkEndCommandBuffer(commands), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  EXPECT_EQ(mock_.Count("vkCmdFillBuffer"), 0u);
+  // And then there is nothing left to tell.
+  RecordDispatch(commands);
+  EXPECT_EQ(Submit(commands, VK_NULL_HANDLE), VK_SUCCESS);
+  EXPECT_EQ(vk::vkQueueWaitIdle(queue_), VK_SUCCESS);
+  EXPECT_EQ(Arguments<proto::Args_vkQueueSubmit>("vkQueueSubmit").pSubmits[0].commandBufferCount,
+            1u);
+}
+
 // A recording that no guest sends ends the session although nobody sends anything after it.
 TEST_F(Tasks, AMalformedRecordingEndsTheSession) {
   host_may_complain_ = true;
