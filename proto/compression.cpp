@@ -27,7 +27,7 @@ struct PackedHeader {
   uint32_t bytes;
   uint8_t algorithm;
   uint8_t padding;
-  uint16_t zero;
+  uint16_t type;  // 0: commands
 };
 static_assert(sizeof(PackedHeader) == 8);
 
@@ -105,7 +105,8 @@ void FrameCompressor::NoteWrite(Parts written, std::chrono::nanoseconds took) {
   bytes_per_second_ = 1 / ((1 - kWeight) / bytes_per_second_ + kWeight / rate);
 }
 
-bool FrameCompressor::Append(std::span<const std::byte> payload, uint32_t algorithm) {
+bool FrameCompressor::Append(std::span<const std::byte> payload, uint16_t type,
+                             uint32_t algorithm) {
   const size_t start = out_.size();
   const size_t header = BeginFrame(out_, FrameType::kCompressed);
   const size_t packed = out_.Append(sizeof(PackedHeader));
@@ -134,9 +135,10 @@ bool FrameCompressor::Append(std::span<const std::byte> payload, uint32_t algori
   const size_t padded = Align8(size);
   std::memset(out_.At(data) + size, 0, padded - size);
   out_.Truncate(data + padded);
-  out_.Patch(packed,
-             PackedHeader{static_cast<uint32_t>(payload.size()), static_cast<uint8_t>(algorithm),
-                          static_cast<uint8_t>(padded - size), 0});
+  out_.Patch(packed, PackedHeader{
+                         static_cast<uint32_t>(payload.size()), static_cast<uint8_t>(algorithm),
+                         static_cast<uint8_t>(padded - size),
+                         type == static_cast<uint16_t>(FrameType::kCommands) ? uint16_t{0} : type});
   FinishFrame(out_, header);
   return true;
 }
@@ -169,11 +171,13 @@ FrameCompressor::Parts FrameCompressor::Prepare(Parts parts) {
     std::memcpy(&type, rest.data() + 4, sizeof(type));
     const std::span<const std::byte> frame = rest.first(kFrameHeaderBytes + bytes);
     rest = rest.subspan(frame.size());
-    const bool may_be_packed = type == static_cast<uint16_t>(FrameType::kCommands) &&
+    const bool may_be_packed = (type == static_cast<uint16_t>(FrameType::kCommands) ||
+                                type == static_cast<uint16_t>(FrameType::kChunk) ||
+                                type == static_cast<uint16_t>(FrameType::kReferring)) &&
                                bytes >= kMinCompressedBytes && bytes <= kMaxUnpackedBytes;
     // What has not shrunk of late is tried now and then only.
     const bool tries = may_be_packed && (ratio_ >= kWorthwhile || ++skipped_ % kRetry == 0);
-    if (tries && Append(frame.subspan(kFrameHeaderBytes), with)) {
+    if (tries && Append(frame.subspan(kFrameHeaderBytes), type, with)) {
       changed = true;
     } else {
       out_.Put(frame.data(), frame.size());
@@ -186,7 +190,7 @@ FrameCompressor::Parts FrameCompressor::Prepare(Parts parts) {
   return {&out_part_, 1};
 }
 
-bool Unpack(std::span<const std::byte> payload, uint32_t algorithms, Buffer& out) {
+bool Unpack(std::span<const std::byte> payload, uint32_t algorithms, FrameType* type, Buffer& out) {
   PackedHeader header{};
   if (payload.size() < sizeof(header)) {
     return false;
@@ -194,11 +198,14 @@ bool Unpack(std::span<const std::byte> payload, uint32_t algorithms, Buffer& out
   std::memcpy(&header, payload.data(), sizeof(header));
   const std::span<const std::byte> padded = payload.subspan(sizeof(header));
   if (header.bytes == 0 || header.bytes > kMaxUnpackedBytes || header.bytes % 8 != 0 ||
-      header.zero != 0 || header.padding > 7 || header.padding >= padded.size() ||
+      (header.type != 0 && header.type != static_cast<uint16_t>(FrameType::kChunk) &&
+       header.type != static_cast<uint16_t>(FrameType::kReferring)) ||
+      header.padding > 7 || header.padding >= padded.size() ||
       (header.algorithm != kLz4 && header.algorithm != kZstd) ||
       (header.algorithm & algorithms) == 0) {
     return false;
   }
+  *type = header.type == 0 ? FrameType::kCommands : static_cast<FrameType>(header.type);
   const std::span<const std::byte> packed = padded.first(padded.size() - header.padding);
   out.Clear();
   const size_t data = out.Append(header.bytes);

@@ -2,10 +2,11 @@
 //
 // Compression of frames, for links that are slower than compressing.
 //
-// A compressed frame stands for one commands frame. Its payload is `{u32 bytes, u8 algorithm,
-// u8 padding, u16 zero}`, the compressed bytes of the other's payload, which has `bytes` of them,
-// and `padding` zeros up to a multiple of 8. Each frame is compressed by itself. The set-up agrees
-// on the algorithms; the receiver (FrameSplitter) unpacks, and nobody behind it notices.
+// A compressed frame stands for one of another type. Its payload is `{u32 bytes, u8 algorithm,
+// u8 padding, u16 type}` (0: commands), the compressed bytes of the other's payload, which has
+// `bytes` of them, and `padding` zeros up to a multiple of 8. Each frame is compressed by itself.
+// The set-up agrees on the algorithms; the receiver (FrameSplitter) unpacks, and nobody behind it
+// notices.
 //
 // Whether it pays depends on how fast the link takes bytes and on what they are, so the sender
 // measures both. Compressing one byte after the other and then sending takes 1/C + 1/(rL) for each,
@@ -21,6 +22,7 @@
 #include <span>
 
 #include "proto/buffer.h"
+#include "proto/frame.h"
 
 namespace vesper::proto {
 
@@ -65,6 +67,10 @@ class FrameCompressor {
   /// How long the link took to take what was written.
   void NoteWrite(Parts written, std::chrono::nanoseconds took);
 
+  /// True if the link leaves this machine and is known to be slow.
+  bool IsLinkSlow() const {
+    return !is_local_ && bytes_per_second_ != 0 && bytes_per_second_ <= kFastLink;
+  }
   /// True if the link doesn't leave this machine, or is known to be faster than compressing.
   bool IsLinkFast() const { return is_local_ || bytes_per_second_ > kFastLink; }
   /// How much of a bulk of bytes may be sent at once, for others wait behind it: what the link
@@ -77,7 +83,7 @@ class FrameCompressor {
   struct Contexts;
 
   /// Appends the compressed frame to out_; false if that would not make it smaller.
-  bool Append(std::span<const std::byte> payload, uint32_t algorithm);
+  bool Append(std::span<const std::byte> payload, uint16_t type, uint32_t algorithm);
 
   uint32_t algorithms_ = 0;
   bool always_ = false;
@@ -93,6 +99,7 @@ class FrameCompressor {
 
 /// Unpacks the payload of a compressed frame. False if it is not of these algorithms, is malformed,
 /// or stands for more than kMaxUnpackedBytes.
-[[nodiscard]] bool Unpack(std::span<const std::byte> payload, uint32_t algorithms, Buffer& out);
+[[nodiscard]] bool Unpack(std::span<const std::byte> payload, uint32_t algorithms, FrameType* type,
+                          Buffer& out);
 
 }  // namespace vesper::proto

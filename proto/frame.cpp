@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/reader.h"
 
@@ -118,6 +119,7 @@ std::span<std::byte> FrameSplitter::BeginReceive() {
     consumed_ = received_ = 0;
     buffer_.Shrink(kKeptBufferBytes);
     unpacked_.Shrink(kKeptBufferBytes);
+    resolved_.Shrink(kKeptBufferBytes);
     ready_ = buffer_.capacity();
   }
   const size_t here = received_ - consumed_;
@@ -166,6 +168,52 @@ std::optional<FrameMemory> FrameSplitter::TakeOver(const Frame& frame) {
 }
 
 std::optional<Frame> FrameSplitter::Next() {
+  std::optional<Frame> frame;
+  do {
+    frame = NextOpened();
+  } while (frame && frame->type == FrameType::kChunk);
+  return frame;
+}
+
+bool FrameSplitter::MayCome(FrameType type) const {
+  return type <= FrameType::kCommands || (type == FrameType::kCompressed && compression_ != 0) ||
+         ((type == FrameType::kChunk || type == FrameType::kReferring) && chunks_ != nullptr);
+}
+
+bool FrameSplitter::Open(Frame& frame) {
+  if (frame.type == FrameType::kCompressed) {
+    if (!Unpack(frame.payload, compression_, &frame.type, unpacked_)) {
+      error_ = "expected a compressed frame that can be unpacked, got " +
+               std::to_string(frame.payload.size()) + " bytes that can not; the peer is broken";
+      return false;
+    }
+    frame.payload = unpacked_.Bytes();
+  }
+  if (!MayCome(frame.type)) {
+    error_ = "expected no chunks, since none were agreed on, got one; the peer is broken";
+    return false;
+  }
+  if (frame.type == FrameType::kChunk) {
+    if (!chunks_->Take(frame.payload)) {
+      error_ = "expected a chunk of the agreed size, got " + std::to_string(frame.payload.size()) +
+               " bytes; the peer is broken";
+      return false;
+    }
+    return true;
+  }
+  if (frame.type != FrameType::kReferring) {
+    return true;
+  }
+  if (!chunks_->Resolve(frame.payload, resolved_)) {
+    error_ = "expected a frame that names chunks which are here, got another; the peer is broken";
+    return false;
+  }
+  std::swap(unpacked_, resolved_);  // TakeOver knows that one
+  frame = {FrameType::kCommands, unpacked_.Bytes()};
+  return true;
+}
+
+std::optional<Frame> FrameSplitter::NextOpened() {
   if (Failed() || received_ - consumed_ < kFrameHeaderBytes) {
     return std::nullopt;
   }
@@ -173,8 +221,7 @@ std::optional<Frame> FrameSplitter::Next() {
   std::memcpy(&header, buffer_.At(consumed_), sizeof(header));
   if (header.bytes > max_payload_ || header.bytes % 8 != 0 || header.zero != 0 ||
       header.type < static_cast<uint16_t>(FrameType::kHello) ||
-      header.type > static_cast<uint16_t>(compression_ != 0 ? FrameType::kCompressed
-                                                            : FrameType::kCommands)) {
+      !MayCome(static_cast<FrameType>(header.type))) {
     error_ = "expected a frame header of protocol Vesper, got type " + std::to_string(header.type) +
              " with " + std::to_string(header.bytes) +
              " bytes; the peer is not Vesper or is broken";
@@ -183,19 +230,11 @@ std::optional<Frame> FrameSplitter::Next() {
   if (received_ - consumed_ - kFrameHeaderBytes < header.bytes) {
     return std::nullopt;
   }
-  const Frame frame{static_cast<FrameType>(header.type),
-                    {buffer_.At(consumed_ + kFrameHeaderBytes), header.bytes}};
+  Frame frame{static_cast<FrameType>(header.type),
+              {buffer_.At(consumed_ + kFrameHeaderBytes), header.bytes}};
   consumed_ += kFrameHeaderBytes + header.bytes;
   ready_ = buffer_.capacity();
-  if (frame.type != FrameType::kCompressed) {
-    return frame;
-  }
-  if (!Unpack(frame.payload, compression_, unpacked_)) {
-    error_ = "expected a compressed frame that can be unpacked, got " +
-             std::to_string(header.bytes) + " bytes that can not; the peer is broken";
-    return std::nullopt;
-  }
-  return Frame{FrameType::kCommands, unpacked_.Bytes()};
+  return Open(frame) ? std::optional(frame) : std::nullopt;
 }
 
 size_t BeginFrame(Buffer& buffer, FrameType type) {

@@ -28,7 +28,9 @@ enum class FrameType : uint16_t {
   kWelcome = 2,
   kRefusal = 3,
   kCommands = 4,
-  kCompressed = 5,  // stands for a kCommands frame (compression.h)
+  kCompressed = 5,  // stands for a frame of another type (compression.h)
+  kChunk = 6,       // bytes that later frames name (chunks.h)
+  kReferring = 7,   // stands for a kCommands frame, and names chunks
 };
 
 inline constexpr size_t kFrameHeaderBytes = 8;
@@ -41,6 +43,8 @@ enum CommandFlags : uint16_t {
       4,         // with kIsReply: to a command that named what is not there, and was not executed
   kIsAhead = 8,  // with kWantsReply: nobody waits for the reply yet
 };
+
+class ChunkStore;
 
 struct Frame {
   FrameType type;
@@ -93,8 +97,9 @@ class FrameMemory {
 /// 8-byte aligned; memory grows only as bytes really arrive, whatever a header claims; the bytes of
 /// a large frame are received where they stay: its end is the end of the space that is offered, so
 /// that nothing of the next frame has to move, and the memory is used again.
-/// Compressed frames come out unpacked. A frame is valid until the next BeginReceive, Next or
-/// TakeOver, or, taken over, as long as wanted. Not thread-safe.
+/// Compressed frames come out unpacked, those that name chunks whole, and chunks not at all. A
+/// frame is valid until the next BeginReceive, Next or TakeOver, or, taken over, as long as wanted.
+/// Not thread-safe.
 class FrameSplitter {
  public:
   explicit FrameSplitter(uint32_t max_payload)
@@ -113,6 +118,8 @@ class FrameSplitter {
   void SetMaxPayload(uint32_t max_payload) { max_payload_ = max_payload; }
   /// Later frames may be compressed with these algorithms (compression.h); before, none may.
   void AllowCompression(uint32_t algorithms) { compression_ = algorithms; }
+  /// Later frames may be chunks, which are kept there, and name them.
+  void SetChunks(ChunkStore* chunks) { chunks_ = chunks; }
   bool Failed() const { return !error_.empty(); }
   /// What was wrong with the stream.
   const std::string& Error() const { return error_; }
@@ -120,6 +127,11 @@ class FrameSplitter {
  private:
   /// Bytes of the frame that begins at consumed_, with its header; 0 if that is not known yet.
   size_t PendingFrame() const;
+  bool MayCome(FrameType type) const;
+  /// The next frame, of which a chunk has been taken.
+  std::optional<Frame> NextOpened();
+  /// The frame's type and payload, unpacked if need be; false if it is malformed.
+  bool Open(Frame& frame);
   /// Room for `bytes` after consumed_, if there is memory.
   bool Reserve(size_t bytes);
 
@@ -127,6 +139,8 @@ class FrameSplitter {
   uint32_t compression_ = 0;
   Buffer buffer_;
   Buffer unpacked_;
+  Buffer resolved_;
+  ChunkStore* chunks_ = nullptr;
   size_t received_ = 0;  // bytes of buffer_ that hold data
   size_t consumed_ = 0;  // bytes of those that were handed out
   size_t ready_ = 0;     // capacity of buffer_ when the frame at consumed_ began

@@ -186,7 +186,7 @@ void EncodeWelcome(const Welcome& welcome, Buffer& buffer) {
   const size_t frame = BeginFrame(buffer, FrameType::kWelcome);
   PutPreamble(buffer, welcome.protocol_version);
   buffer.PutValue<uint64_t>(welcome.page_size);
-  buffer.PutValue<uint64_t>(welcome.compression);
+  buffer.PutValue<uint64_t>(uint64_t{welcome.chunk_mebibytes} << 32 | welcome.compression);
   PutString(buffer, welcome.server_version);
   PutString(buffer, welcome.why_not_shared);
   PutFlags(buffer, welcome.commands);
@@ -201,7 +201,9 @@ bool DecodeWelcome(std::span<const std::byte> payload, Welcome* welcome, std::st
     return false;
   }
   welcome->page_size = static_cast<uint32_t>(reader.Value<uint64_t>());
-  welcome->compression = static_cast<uint32_t>(reader.Value<uint64_t>());
+  const auto sending = reader.Value<uint64_t>();
+  welcome->compression = static_cast<uint32_t>(sending);
+  welcome->chunk_mebibytes = static_cast<uint32_t>(sending >> 32);
   welcome->server_version = TakeString(reader);
   welcome->why_not_shared = TakeString(reader);
   welcome->commands = TakeFlags(reader);

@@ -54,6 +54,8 @@ struct Welcome {
   uint32_t page_size = 4096;
   /// Those of the guest's algorithms that the host knows, too.
   uint32_t compression = 0;
+  /// MiB of chunks (chunks.h) that the host keeps for this session.
+  uint32_t chunk_mebibytes = 0;
   std::string server_version;
   /// Why memory is not shared, in a sentence; empty if it is, as far as devices allow.
   std::string why_not_shared;

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/frame.h"
 
@@ -20,6 +21,8 @@ namespace {
 uint64_t Walk(std::span<const uint8_t> bytes, size_t piece, bool take_over) {
   vesper::proto::FrameSplitter splitter(1u << 20);
   splitter.AllowCompression(vesper::proto::kAllCompression);
+  vesper::proto::ChunkStore chunks(256u << 10);
+  splitter.SetChunks(&chunks);
   uint64_t sum = 0;
   while (!bytes.empty() && !splitter.Failed()) {
     const std::span<std::byte> space = splitter.BeginReceive();
