@@ -88,6 +88,12 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
       ->type_name("N")
       ->check(CLI::Range(0, 64));
   app.add_option(
+         "--upload-cache", options.worker.upload_cache_mebibytes,
+         "MiB of what each session uploads that are kept, so that it need not send the same "
+         "again over a slow link (default 64; 0 keeps nothing)")
+      ->type_name("MIB")
+      ->check(CLI::Range(0, 1 << 16));
+  app.add_option(
          "--max-sessions", options.max_sessions,
          "Guests served at the same time (default " + std::to_string(kDefaultMaxSessions) + ")")
       ->type_name("N")

@@ -77,6 +77,7 @@ Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::str
   proto::Welcome welcome;
   welcome.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
   welcome.compression = hello_.compression & proto::kAllCompression;
+  welcome.chunk_mebibytes = chunk_mebibytes_;
   welcome.server_version = VESPER_VERSION;
   welcome.commands = proto::Intersect(proto::CommandHashes(), hello_.command_hashes);
   welcome.structs = proto::Intersect(proto::StructHashes(), hello_.struct_hashes);

@@ -53,6 +53,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   enum class Setup { kDone, kNoDriver, kInvalid };
+  /// What the set-up offers of proto/chunks.h; before the hello.
+  void OfferChunks(uint32_t mebibytes) { chunk_mebibytes_ = mebibytes; }
   /// Answers the guest's hello: welcome or refusal. `error` says why it was refused.
   Setup HandleHello(std::span<const std::byte> payload, std::string* error);
   /// Executes the commands of one frame. False if the guest sent something invalid (`error`).
@@ -240,6 +242,7 @@ class Session {
   const MemoryReading memory_reading_;
   transport::Connection& connection_;
   bool may_share_ = true;
+  uint32_t chunk_mebibytes_ = 0;
   Statistics statistics_;
   Outbox outbox_;
   proto::Hello hello_;

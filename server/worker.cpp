@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/frame.h"
 #include "server/inbox.h"
@@ -47,7 +48,8 @@ void Drain(transport::Connection& connection) {
   }
 }
 
-void ReadFrames(transport::Connection& connection, Inbox& inbox, Session& session) {
+void ReadFrames(transport::Connection& connection, Inbox& inbox, Session& session,
+                proto::ChunkStore& chunks) {
   proto::FrameSplitter splitter(proto::kMaxSetupBytes);
   WorkerStatus status = kGuestLeft;
   bool peer_is_gone = false;
@@ -67,6 +69,7 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, Session& sessio
       splitter.SetMaxPayload(proto::kMaxFrameBytes);  // the first frame, the hello, may be less
       // The guest has the welcome, and so knows what it may use, before it sends a second.
       splitter.AllowCompression(proto::kAllCompression);
+      splitter.SetChunks(&chunks);
       std::optional<proto::FrameMemory> memory = splitter.TakeOver(*frame);
       if (!memory || !inbox.Put({frame->type, std::move(*memory)}, connection)) {
         inbox.Close();
@@ -132,7 +135,9 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
     session.SayGoodbye(failure.c_str());
     End(kInvalidGuest);
   });
-  std::thread reader([&] { ReadFrames(*connection, inbox, session); });
+  session.OfferChunks(options.upload_cache_mebibytes);
+  proto::ChunkStore chunks(size_t{options.upload_cache_mebibytes} << 20);
+  std::thread reader([&] { ReadFrames(*connection, inbox, session, chunks); });
   std::thread terminator([&] { WaitForTermination(session); });
 
   const std::optional<ReceivedFrame> hello = inbox.Take(kHelloTimeout);

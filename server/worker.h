@@ -28,7 +28,9 @@ struct WorkerOptions {
   MemoryReading memory_reading = MemoryReading::kAuto;
   bool share_memory = true;         ///< Host-visible memory may be made of the guest's own pages.
   std::optional<unsigned> threads;  ///< Nothing: DefaultThreads(); 0: all is done in the stream.
-  std::string peer;                 ///< Who the guest is, for logs.
+  /// MiB of what a session uploads that are kept, for it not to send them again; 0: none.
+  uint32_t upload_cache_mebibytes = 64;
+  std::string peer;  ///< Who the guest is, for logs.
 };
 
 /// How a session ended, as the exit status of the process that served it.

@@ -61,6 +61,7 @@ std::vector<std::string> WorkerArguments(const std::string& peer, const Options&
   if (!options.worker.device_selector.empty()) {
     arguments.push_back("--device=" + options.worker.device_selector);
   }
+  arguments.push_back("--upload-cache=" + std::to_string(options.worker.upload_cache_mebibytes));
   if (options.worker.threads) {
     arguments.push_back("--threads=" + std::to_string(*options.worker.threads));
   }

@@ -3,11 +3,18 @@
 
 #include <optional>
 
+#include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/frame.h"
 #include "tests/framework/mock_vulkan.h"
 
 namespace vesper::tests {
+namespace {
+
+// Little, so that tests reach it.
+constexpr uint32_t kChunkMebibytes = 4;
+
+}  // namespace
 
 WireHost::WireHost(std::unique_ptr<transport::Connection> connection, unsigned threads,
                    server::CommandObserver* observer)
@@ -41,6 +48,8 @@ void WireHost::Run() {
   server::Session session(*connection_, &MockVulkan::GetProcAddr, "", server::MemoryReading::kAuto,
                           threads_);
   session.SetObserver(observer_);
+  session.OfferChunks(kChunkMebibytes);
+  proto::ChunkStore chunks(size_t{kChunkMebibytes} << 20);
   std::mutex failure_mutex;
   std::string failure;  // of a task
   session.OnFailure([&](const std::string& error) {
@@ -73,6 +82,7 @@ void WireHost::Run() {
         }
         greeted = true;
         splitter.AllowCompression(proto::kAllCompression);
+        splitter.SetChunks(&chunks);
       } else if (frame->type != proto::FrameType::kCommands) {
         error_ = "another hello";
       } else if (!session.HandleCommands(frame->payload, &error_)) {
