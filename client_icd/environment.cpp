@@ -65,6 +65,11 @@ Environment Environment::Read() {
                               environment.download != "always";
   environment.posts = ReadPostKinds(Variable("VESPER_POST"));
   environment.pushes = ReadPushKinds(Variable("VESPER_PUSH"));
+  environment.batches = Variable("VESPER_BATCH") != "off";
+  const std::string upload_cache = Variable("VESPER_UPLOAD_CACHE");
+  environment.upload_cache = upload_cache == "off"      ? UploadCache::kOff
+                             : upload_cache == "always" ? UploadCache::kAlways
+                                                        : UploadCache::kAuto;
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");

@@ -10,6 +10,8 @@
 
 namespace vesper::client {
 
+enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
+
 /// What the user asked for through the environment. Read once per instance.
 ///   VESPER_SERVER  where the host's server listens: unix:/path or tcp:HOST:PORT
 ///   VESPER_MEMORY  how written pages of mapped memory are found: async, compare, fault, signal or
@@ -25,6 +27,9 @@ namespace vesper::client {
 ///                  not set
 ///   VESPER_PUSH  what the guest has before the program asks, or keeps up to date while it goes on
 ///                  asking: addresses, budget (pushes.h); off: none of it. All if not set
+///   VESPER_BATCH   off: every command is written to the link by itself, at once
+///   VESPER_UPLOAD_CACHE  off, always or auto: what is uploaded once more travels as a hash never,
+///                  always, or (the default) if the link is slow (proto/chunks.h)
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
@@ -44,6 +49,8 @@ struct Environment {
   bool always_compress = false;
   uint32_t posts = kPostAll;   ///< a set of PostKind
   uint32_t pushes = kPushAll;  ///< a set of PushKind
+  bool batches = true;
+  UploadCache upload_cache = UploadCache::kAuto;
   bool debug_sync = false;
   bool debug_log = false;
   std::string stats;

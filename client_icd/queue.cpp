@@ -165,7 +165,7 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
     AttachFence(session, fence, queue.progress(), progress.submitted);
   }
   session.Post(number, args);
-  session.Flush();
+  session.FlushSoon();
   return device.IsLost() ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
 }
 

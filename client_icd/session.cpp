@@ -38,12 +38,14 @@ Session::Session(std::unique_ptr<transport::Connection> connection, const Enviro
   }
   background_ = std::make_unique<transport::BackgroundWriter>(
       [this](std::span<const std::span<const std::byte>> parts) { WriteParts(parts); });
+  flusher_ = std::make_unique<Flusher>([this] { FlushNow(); });
   BeginBatch();
 }
 
 Session::~Session() {
   const bool own_process = alive_in_this_process_ != nullptr && alive_in_this_process_->load() != 0;
   if (own_process) {
+    flusher_.reset();
     if (reader_.joinable()) {
       Flush();
     }
@@ -68,6 +70,7 @@ Session::~Session() {
     // Their locks may be held, and their threads are not here.
     shadows_.release();     // NOLINT(bugprone-unused-return-value)
     background_.release();  // NOLINT(bugprone-unused-return-value)
+    flusher_.release();     // NOLINT(bugprone-unused-return-value)
   }
   if (alive_in_this_process_ != nullptr) {
     ::munmap(alive_in_this_process_, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));

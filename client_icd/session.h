@@ -3,7 +3,9 @@
 // A session: one VkInstance connected to one worker process of the host.
 //
 // Out: one ordered stream. A posted command is encoded into the batch under a short lock; the batch
-// is written when somebody must wait, submits, or when it has grown. Writing happens outside that
+// is written when somebody must wait, submits or polls, when it has grown, or when a few
+// milliseconds have passed. Writing is what a submission costs most: when they follow each other
+// closely they share a write, which waits for some ten microseconds. Writing happens outside that
 // lock, so threads go on posting while a large batch is on its way. Much memory goes in pieces,
 // written by a thread of their own while the next piece is made; between two of them passes what
 // other threads have to say (docs/adr/0029-small-frames-pass-uploads.md).
@@ -36,9 +38,11 @@
 
 #include "client_icd/at_exit.h"
 #include "client_icd/environment.h"
+#include "client_icd/flusher.h"
 #include "client_icd/object_store.h"
 #include "client_icd/questions.h"
 #include "client_icd/statistics.h"
+#include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/encoder.h"
 #include "proto/frame.h"
@@ -99,10 +103,15 @@ class Session {
 
   /// Writes what is queued.
   void Flush();
+  /// The same, but if something has just been written it is left for others to join it, a few
+  /// microseconds.
+  void FlushSoon();
   /// True if the link is known to be fast (proto/compression.h).
   bool IsLinkFast() const { return is_link_fast_.load(std::memory_order_relaxed); }
   /// Bytes of one piece of much memory: more would hold others up.
-  size_t PieceBytes() const { return piece_bytes_.load(std::memory_order_relaxed); }
+  size_t PieceBytes() const {
+    return UsesChunks() ? proto::kMaxPatchBytes : piece_bytes_.load(std::memory_order_relaxed);
+  }
   /// Bytes queued and not yet written.
   size_t Queued() const { return queued_.load(std::memory_order_relaxed); }
 
@@ -200,10 +209,24 @@ class Session {
   bool HandleFetchedMemory(const void* args);
   void BeginBatch();
   void CutBatch();
+  void FlushIfLarge();
+  void FlushNow();
+  /// Something was appended; with stream_mutex_ held.
+  void NoteQueued(bool is_written_next = false);
   // Both with write_mutex_ held.
   /// Moves what is queued to sending_; false if there is nothing.
   bool TakeBatch();
+  bool WriteQueued();
   bool WriteParts(std::span<const std::span<const std::byte>> parts);
+  /// Writes one frame, and what the host doesn't have of it before.
+  bool WriteChunked(const proto::ChunkedFrame& frame);
+
+  /// True if what the host has seen already travels as a hash (VESPER_UPLOAD_CACHE).
+  bool UsesChunks() const {
+    return chunks_ != nullptr && (environment_.upload_cache == UploadCache::kAlways ||
+                                  is_link_slow_.load(std::memory_order_relaxed));
+  }
+  void PostChunked(std::span<const std::span<const std::byte>> parts);
 
   std::unique_ptr<transport::Connection> connection_;
   const Environment environment_;
@@ -229,13 +252,19 @@ class Session {
   size_t batch_frame_ = 0;
   uint64_t next_serial_ = 1;
   std::atomic<size_t> queued_{0};
+  std::atomic<int64_t> last_taken_{0};  // when the batch was last taken to be written
+  // Submissions since somebody last waited for anything.
+  std::atomic<uint32_t> submissions_in_a_row_{0};
   // sending_ and the connection's writing side; taken before stream_mutex_.
   transport::TurnMutex write_mutex_;
   proto::Buffer sending_;
-  proto::FrameCompressor compressor_;  // as sending_
+  proto::FrameCompressor compressor_;           // as sending_
+  std::unique_ptr<proto::ChunkSender> chunks_;  // as sending_; null: not used
   std::atomic<bool> is_link_fast_{false};
+  std::atomic<bool> is_link_slow_{false};
   std::atomic<size_t> piece_bytes_{proto::kMaxPatchBytes};
   std::unique_ptr<transport::BackgroundWriter> background_;  // as sending_; waited for first
+  std::unique_ptr<Flusher> flusher_;
 
   std::mutex calls_mutex_;        // calls_
   PendingCall* calls_ = nullptr;  // a list, as long as there are threads that wait

@@ -20,6 +20,15 @@ using proto::FrameType;
 /// begin, and the queue does not grow without end.
 constexpr size_t kFlushBytes = 256u << 10;
 
+/// The same, if the link is fast and nothing was written of late: the host may be waiting.
+constexpr size_t kEarlyFlushBytes = 16u << 10;
+
+/// What is posted and not followed by anything that writes it is written after this time.
+constexpr std::chrono::milliseconds kPostTime{4};
+/// Submissions that follow each other more closely than this share a write, which takes about as
+/// long: each wakes up the other side.
+constexpr std::chrono::microseconds kSubmissionTime{50};
+
 /// Frames that are smaller are copied into the queue.
 constexpr size_t kMinBulkBytes = 32u << 10;
 
@@ -49,9 +58,7 @@ void Session::Post(uint16_t number, const void* args) {
     return;
   }
   Enqueue(number, args);
-  if (Queued() >= kFlushBytes) {
-    Flush();
-  }
+  FlushIfLarge();
 }
 
 void Session::Enqueue(uint16_t number, const void* args) {
@@ -100,7 +107,7 @@ bool Session::Append(uint16_t number, const void* args, PendingCall* wants_reply
     CutBatch();
     ok = encode(batch_);
   }
-  queued_.store(batch_.size(), std::memory_order_relaxed);
+  NoteQueued(wants_reply != nullptr);
   if (!ok && question != nullptr) {
     questions_.Forget(serial);
   }
@@ -138,26 +145,121 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
   if (batch_.Failed()) {
     Lose("memory is out");
   }
-  queued_.store(batch_.size(), std::memory_order_relaxed);
+  NoteQueued();
   lock.unlock();
-  if (Queued() >= kFlushBytes) {
-    Flush();
+  FlushIfLarge();
+}
+
+void Session::NoteQueued(bool is_written_next) {
+  const size_t bytes = batch_.size() == proto::kFrameHeaderBytes ? 0 : batch_.size();
+  const size_t before = queued_.exchange(bytes, std::memory_order_relaxed);
+  if (before == 0 && bytes != 0 && !is_written_next) {
+    flusher_->By(Flusher::Clock::now() + kPostTime);
   }
 }
 
+void Session::FlushIfLarge() {
+  const size_t queued = Queued();
+  if (queued >= kFlushBytes || !environment_.batches) {
+    FlushNow();
+  } else if (queued >= kEarlyFlushBytes && IsLinkFast()) {
+    FlushSoon();
+  }
+}
+
+void Session::FlushSoon() {
+  const Flusher::Clock::time_point now = Flusher::Clock::now();
+  const Flusher::Clock::time_point last(Flusher::Clock::duration(last_taken_.load()));
+  // Who submits once and waits has nothing to join.
+  const bool may_join = submissions_in_a_row_.fetch_add(1, std::memory_order_relaxed) >= 2;
+  if (may_join && environment_.batches && now < last + kSubmissionTime &&
+      flusher_->By(now + kSubmissionTime)) {
+    return;
+  }
+  FlushNow();
+}
+
 void Session::Flush() {
+  submissions_in_a_row_.store(0, std::memory_order_relaxed);
+  FlushNow();
+}
+
+void Session::FlushNow() {
   // What others have taken from the queue is on its way, and they see to it.
   if (IsLost() || Queued() == 0) {
     return;
   }
   const std::lock_guard write_lock(write_mutex_);
   background_->Wait();
-  if (!TakeBatch()) {
-    return;
+  if (TakeBatch()) {
+    WriteQueued();
+    sending_.Shrink(kKeptBytes);
   }
-  const std::span<const std::byte> parts[] = {sending_.Bytes()};
-  WriteParts(parts);
-  sending_.Shrink(kKeptBytes);
+}
+
+bool Session::WriteQueued() {
+  std::span<const std::byte> rest = sending_.Bytes();
+  if (rest.size() < proto::kMinChunkedBytes || !UsesChunks()) {
+    return WriteParts({&rest, 1});
+  }
+  while (!rest.empty()) {
+    uint32_t bytes = 0;
+    std::memcpy(&bytes, rest.data(), sizeof(bytes));
+    const std::span<const std::byte> frame = rest.first(proto::kFrameHeaderBytes + bytes);
+    rest = rest.subspan(frame.size());
+    proto::ChunkedFrame chunked;
+    const bool is_cut = bytes >= proto::kMinChunkedBytes && bytes <= chunks_->capacity() / 2 &&
+                        chunked.Cut({&frame, 1});
+    if (!(is_cut ? WriteChunked(chunked) : WriteParts({&frame, 1}))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Session::WriteChunked(const proto::ChunkedFrame& frame) {
+  try {
+    for (const proto::ChunkedFrame::Run& run : frame.runs()) {
+      const auto told = chunks_->Tell(run);
+      if (!told.empty() && !WriteParts(told)) {
+        return false;
+      }
+    }
+    if (const auto referring = chunks_->Refer(frame); !referring.empty()) {
+      return WriteParts(referring);
+    }
+  } catch (const std::bad_alloc&) {
+    // The host may know of a chunk, or not.
+  }
+  Lose("memory is out");
+  return false;
+}
+
+void Session::PostChunked(std::span<const std::span<const std::byte>> parts) {
+  try {
+    proto::ChunkedFrame frame;
+    if (!frame.Cut(parts)) {
+      Lose("memory is out");
+      return;
+    }
+    // What the host doesn't have goes ahead. It means nothing yet, so that others may pass; and
+    // should they make the host forget it, it is sent once more with the frame.
+    for (const proto::ChunkedFrame::Run& run : frame.runs()) {
+      const transport::TurnMutex::Piece write_lock(write_mutex_);
+      background_->Wait();
+      const auto told = chunks_->Tell(run);
+      if (!told.empty() && !WriteParts(told)) {
+        return;
+      }
+    }
+    const transport::TurnMutex::Piece write_lock(write_mutex_);
+    background_->Wait();
+    if (!TakeBatch() || WriteQueued()) {
+      WriteChunked(frame);
+    }
+  } catch (const std::bad_alloc&) {
+    Lose("memory is out");
+  }
 }
 
 void Session::FinishFrames() {
@@ -188,14 +290,16 @@ void Session::PostFrame(std::span<const std::span<const std::byte>> parts, bool 
     if (batch_.Failed()) {
       Lose("memory is out");
     }
-    queued_.store(batch_.size(), std::memory_order_relaxed);
+    NoteQueued();
+    return;
+  }
+  if (UsesChunks()) {
+    PostChunked(parts);
     return;
   }
   const transport::TurnMutex::Piece write_lock(write_mutex_);
   background_->Wait();
-  TakeBatch();
-  const std::span<const std::byte> queued[] = {sending_.Bytes()};
-  if (sending_.size() != 0 && !WriteParts(queued)) {
+  if (TakeBatch() && !WriteQueued()) {
     return;
   }
   if (others_follow) {
@@ -215,6 +319,7 @@ bool Session::TakeBatch() {
   std::swap(batch_, sending_);
   BeginBatch();
   queued_.store(0, std::memory_order_relaxed);
+  last_taken_.store(Flusher::Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
   return true;
 }
 
@@ -228,6 +333,7 @@ bool Session::WriteParts(std::span<const std::span<const std::byte>> parts) {
     if (connection_->Write(prepared)) {
       compressor_.NoteWrite(prepared, std::chrono::steady_clock::now() - begin);
       is_link_fast_.store(compressor_.IsLinkFast(), std::memory_order_relaxed);
+      is_link_slow_.store(compressor_.IsLinkSlow(), std::memory_order_relaxed);
       piece_bytes_.store(compressor_.PieceBytes(), std::memory_order_relaxed);
       return true;
     }

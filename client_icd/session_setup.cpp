@@ -156,6 +156,10 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
   splitter_.AllowCompression(compression);
   compressor_.Enable(compression, hello.always_compress, connection_->IsLocal());
   piece_bytes_.store(compressor_.PieceBytes());
+  if (welcome_.chunk_mebibytes > 1 && environment_.upload_cache != UploadCache::kOff &&
+      !environment_.debug_sync) {
+    chunks_ = std::make_unique<proto::ChunkSender>(size_t{welcome_.chunk_mebibytes} << 20);
+  }
   return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
 }
 

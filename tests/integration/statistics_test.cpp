@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 
+#include "tests/framework/random.h"
 #include "tests/framework/session_statistics.h"
 #include "tests/framework/vulkan_test.h"
 
@@ -26,6 +28,7 @@ class StatisticsTest : public VesperOnlyTest {
     unsetenv("VESPER_STATS");
     unsetenv("VESPER_COMPRESS");
     unsetenv("VESPER_MEMORY");
+    unsetenv("VESPER_UPLOAD_CACHE");
   }
 
   // Runs guest_program and returns what it wrote to stderr.
@@ -68,6 +71,36 @@ TEST_F(StatisticsTest, CountsCallsPostsAndWaits) {
   }
   // One more, for the set-up.
   EXPECT_EQ(calls + 1 + session.Posts("vesperFetchMemory"), session.round_trips);
+}
+
+TEST_F(StatisticsTest, WhatIsUploadedTwiceTravelsOnce) {
+  constexpr VkDeviceSize kTexture = 1u << 20;
+  const auto program = [] {
+    Gpu gpu;
+    gpu.Open();
+    std::vector<uint64_t> texture(kTexture / sizeof(uint64_t));
+    Random random(1);
+    // No byte is 0: what differs from new memory is all of it.
+    std::ranges::generate(texture, [&] { return random.Next() | 0x0101010101010101; });
+    const Buffer target = MakeHostBuffer(gpu, kTexture);
+    for (int i = 0; i < 2; ++i) {
+      const Buffer staging = MakeHostBuffer(gpu, kTexture);
+      std::memcpy(staging.data, texture.data(), kTexture);
+      gpu.Execute([&](VkCommandBuffer commands) {
+        const VkBufferCopy region{0, 0, kTexture};
+        gpu.vk.CmdCopyBuffer(commands, staging.handle, target.handle, 1, &region);
+      });
+      EXPECT_EQ(0, std::memcmp(target.data, texture.data(), kTexture));
+    }
+  };
+  setenv("VESPER_MEMORY", "shadow", 1);  // what is shared is not sent
+  setenv("VESPER_COMPRESS", "off", 1);
+  setenv("VESPER_UPLOAD_CACHE", "off", 1);
+  EXPECT_LE(2 * kTexture, SessionOf(program).bytes.at("wire_out"));
+  setenv("VESPER_UPLOAD_CACHE", "always", 1);
+  const uint64_t bytes = SessionOf(program).bytes.at("wire_out");
+  EXPECT_LE(kTexture, bytes);
+  EXPECT_GE(kTexture + kTexture / 4, bytes);
 }
 
 TEST_F(StatisticsTest, CountsBytesByKindBeforeAndAfterCompression) {
