@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -95,7 +96,8 @@ class Spinner {
     return examples::MakeComputePipeline(device_, layout_.get(), kSpinComp);
   }
 
-  void Record(VkCommandBuffer commands, VkPipeline pipeline, uint32_t rounds) const {
+  static constexpr uint32_t kCommands = 4;  // of RecordWork
+  void RecordWork(VkCommandBuffer commands, VkPipeline pipeline, uint32_t rounds) const {
     const DeviceCommands& vk = device_.commands();
     vk.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vk.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout_.get(), 0, 1, &set_,
@@ -103,7 +105,10 @@ class Spinner {
     vk.CmdPushConstants(commands, layout_.get(), VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(rounds),
                         &rounds);
     vk.CmdDispatch(commands, 1, 1, 1);
-    ReleaseToHost(vk, commands);
+  }
+  void Record(VkCommandBuffer commands, VkPipeline pipeline, uint32_t rounds) const {
+    RecordWork(commands, pipeline, rounds);
+    ReleaseToHost(device_.commands(), commands);
   }
 
   VkPipeline pipeline() const { return pipeline_.get(); }
@@ -349,6 +354,18 @@ uint32_t Calibrate(const Device& device, double seconds) {
   return static_cast<uint32_t>(rounds * seconds / run(rounds));
 }
 
+/// Records so many commands, as a program does that dispatches: each fourth is a dispatch. For
+/// counting what that takes, with what is the same for any number.
+void RecordCommands(const Device& device, uint32_t count) {
+  const Spinner spinner(device);
+  const Frame frame(device);
+  examples::BeginCommands(device, frame.commands);
+  for (uint32_t i = 0; i < count / Spinner::kCommands; ++i) {
+    spinner.RecordWork(frame.commands, spinner.pipeline(), 1);
+  }
+  examples::Check(device.commands().EndCommandBuffer(frame.commands), "vkEndCommandBuffer");
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("Measures what waits: submissions, polls, pipelines and frames.", "latency_bench");
   double calibrate = 0;
@@ -356,17 +373,23 @@ int Run(int argc, char** argv) {
   bool quick = false;
   bool only_start = false;
   bool only_beside = false;
+  std::optional<uint32_t> only_record;
   app.add_option("--calibrate", calibrate,
                  "print how many rounds keep the device busy for so many milliseconds, and end");
   app.add_option("--rounds", rounds, "the rounds of a frame of 50 ms");
   app.add_flag("--quick", quick, "fewer repetitions");
   app.add_flag("--start", only_start, "make one frame and end");
   app.add_flag("--beside", only_beside, "only small work beside a large upload");
+  app.add_option("--record", only_record, "record so many commands and end");
   CLI11_PARSE(app, argc, argv);
 
   const Clock::time_point begin = Clock::now();
   const Instance instance("latency_bench");
   const Device device(instance, 0);
+  if (only_record) {
+    RecordCommands(device, *only_record);
+    return 0;
+  }
   if (calibrate > 0) {
     std::printf("%u\n", Calibrate(device, calibrate / 1e3));
     return 0;
