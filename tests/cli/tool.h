@@ -40,6 +40,7 @@ class ToolTest : public testing::Test {
     words.insert(words.begin(), Tool());
     environment.insert({{"VESPER_SERVER", ""},
                         {"XDG_RUNTIME_DIR", folder_.Path("")},
+                        {"VESPER_CACHE_DIR", folder_.Path("cache")},
                         {"VK_DRIVER_FILES", ""},
                         {"VK_ICD_FILENAMES", ""}});
     output_ = folder_.Path("output" + std::to_string(++runs_));
