@@ -39,6 +39,9 @@ class HostInstance {
     }
     /// Lavapipe waits for the whole device in vkGetQueryPoolResults, whatever the flags say.
     bool WaitsInQueryResults() const { return IsLavapipe(); }
+    /// A submission that waits for a binary semaphore stays in the driver until the one that
+    /// signals it begins, which may take a signal or an event of the host's.
+    bool BlocksInSubmissions() const { return IsLavapipe(); }
   };
 
   /// Null and one sentence if there is no driver or no device that `device_selector` (an index, a

@@ -133,8 +133,9 @@ class Session {
   /// True for a descriptor set that may be updated while command buffers bind it.
   bool MayChangeWhileBound(proto::ObjectId id) const;
   void WaitFor(const std::vector<TaskPool::Need>& needs);
+  void WaitForDestructions();
   /// Lets a task execute what the stream's context holds.
-  bool Defer(const proto::Command& command, Scheduling scheduling, bool after_replays,
+  bool Defer(const proto::Command& command, TaskPool::Kind kind, bool after_replays,
              std::vector<TaskPool::Need> needs);
   /// Follows which command buffers belong to which pool.
   void FollowCommandBuffers(uint16_t command);

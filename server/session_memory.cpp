@@ -123,7 +123,7 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
   args.ret = device.table().vkAllocateMemory(args.device, &info, nullptr, args.pMemory);
   if (args.ret != VK_SUCCESS && !tasks_.IsIdle()) {
     // What the program has freed may be waiting to be freed.
-    tasks_.WaitForAll();
+    WaitForDestructions();
     args.ret = device.table().vkAllocateMemory(args.device, &info, nullptr, args.pMemory);
   }
   const VkMemoryPropertyFlags flags = memory.memoryTypes[info.memoryTypeIndex].propertyFlags;

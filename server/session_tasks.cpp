@@ -26,7 +26,8 @@
 //     task if a replay of those has not ended, or if something before it on its queue has not. That
 //     looks to the program like a device that is slow to begin. Binary semaphores are needed
 //     exclusively: a wait must not reach the driver before the signal that it waits for.
-//     With timelines it may, so they are shared;
+//     With timelines it may, so they are shared. Where the driver may stay in a submission until
+//     a later command releases it, that is a task with a thread of its own;
 //   - all other commands are executed in the stream, once what they name is there.
 //
 // Once posted, a task has all it needs: the command's bytes, decoded when its turn comes, as of its
@@ -236,6 +237,8 @@ bool Session::MayChangeWhileBound(proto::ObjectId id) const {
              reinterpret_cast<VkDescriptorSet>(objects_.Handle(id)));
 }
 
+void Session::WaitForDestructions() { tasks_.Wait(kDestructions, true); }
+
 void Session::WaitFor(const std::vector<TaskPool::Need>& needs) {
   for (const TaskPool::Need& need : needs) {
     tasks_.Wait(need.key, need.exclusive);
@@ -255,10 +258,17 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
     return false;
   }
   const Scheduling scheduling = SchedulingOf(*stream_.record);
-  if (scheduling == Scheduling::kStream && was_idle) {
+  const HostDevice* const device = stream_.resolver.device();
+  const bool may_block = scheduling == Scheduling::kQueue && device != nullptr &&
+                         device->physical().BlocksInSubmissions();
+  if (was_idle &&
+      (scheduling == Scheduling::kStream || (scheduling == Scheduling::kQueue && !may_block))) {
     return Perform(stream_, command, error);
   }
   std::vector<TaskPool::Need> needs = NeedsOf(scheduling);
+  const bool blocks = may_block && std::any_of(needs.begin(), needs.end(), [](const auto& need) {
+                        return need.exclusive && Is(need.key, proto::HandleType::kSemaphore);
+                      });
   const bool after_replays = scheduling == Scheduling::kDestruction;
   bool waits = tasks_.WouldWait(needs, after_replays);
   // Even if it need not wait any more, the task may have ended since the command was decoded.
@@ -272,9 +282,12 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
   }
   if (stream_.is_available) {
     FollowCommandBuffers(command.number);
-    if (scheduling == Scheduling::kCompilation || scheduling == Scheduling::kCopy ||
+    if (scheduling == Scheduling::kCompilation || scheduling == Scheduling::kCopy || blocks ||
         (waits && scheduling != Scheduling::kStream)) {
-      if (!Defer(command, scheduling, after_replays, std::move(needs))) {
+      const TaskPool::Kind kind = scheduling == Scheduling::kCompilation ? TaskPool::Kind::kLong
+                                  : blocks                               ? TaskPool::Kind::kBlocking
+                                                                         : TaskPool::Kind::kOther;
+      if (!Defer(command, kind, after_replays, std::move(needs))) {
         *error = std::string("expected new object ids in ") + stream_.record->name +
                  ", got malformed ones";
         return false;
@@ -285,7 +298,7 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
   return Perform(stream_, command, error);
 }
 
-bool Session::Defer(const proto::Command& command, Scheduling scheduling, bool after_replays,
+bool Session::Defer(const proto::Command& command, TaskPool::Kind kind, bool after_replays,
                     std::vector<TaskPool::Need> needs) {
   const uint64_t place = tasks_.next_place();
   for (const proto::ObjectId id : stream_.decoder.new_ids()) {
@@ -304,8 +317,7 @@ bool Session::Defer(const proto::Command& command, Scheduling scheduling, bool a
     }
   }
   TaskPool::Task task;
-  task.kind =
-      scheduling == Scheduling::kCompilation ? TaskPool::Kind::kLong : TaskPool::Kind::kOther;
+  task.kind = kind;
   task.needs = std::move(needs);
   task.after_replays = after_replays;
   task.bytes = command.body.size();

@@ -13,6 +13,9 @@ namespace {
 /// What a task takes besides the bytes that it speaks of.
 constexpr size_t kTaskBytes = 1024;
 
+/// Blocking tasks at once. More wait: each device of a guest's that has a queue may have one.
+constexpr size_t kMaxBlocking = 64;
+
 }  // namespace
 
 TaskPool::TaskPool(unsigned threads, size_t max_bytes) : max_bytes_(max_bytes) {
@@ -28,7 +31,12 @@ TaskPool::~TaskPool() {
     stopping_ = true;
   }
   work_.notify_all();
+  blocking_work_.notify_all();
   for (std::thread& thread : threads_) {
+    thread.join();
+  }
+  // The others have ended: nobody starts any more.
+  for (std::thread& thread : blocking_threads_) {
     thread.join();
   }
 }
@@ -80,6 +88,17 @@ void TaskPool::PutBehind(const NodePtr& node, const NodePtr& before) {
 }
 
 void TaskPool::Ready(NodePtr node) {
+  if (node->task.kind == Kind::kBlocking) {
+    const uint64_t blocking_place = node->place;
+    ready_blocking_.emplace(blocking_place, std::move(node));
+    if (ready_blocking_.size() > idle_blocking_ && blocking_threads_.size() < kMaxBlocking &&
+        !stopping_) {
+      blocking_threads_.push_back(transport::StartQuietThread([this] { RunBlocking(); }));
+      ++idle_blocking_;
+    }
+    blocking_work_.notify_one();
+    return;
+  }
   auto& queue = node->task.kind == Kind::kLong ? ready_long_ : ready_;
   const uint64_t place = node->place;
   queue.emplace(place, std::move(node));
@@ -108,23 +127,42 @@ void TaskPool::Run() {
     if (node == nullptr) {
       return;
     }
-    lock.unlock();
-    const std::optional<Key> wanted = node->task.run();
-    lock.lock();
-    if (node->task.kind == Kind::kLong) {
-      --long_running_;
-      work_.notify_one();  // there may be another that was kept back
-    }
-    if (!wanted) {
-      Finish(node);
-    } else if (const NodePtr before = LastBefore(*wanted, false, node->place)) {
-      PutBehind(node, before);
-    } else {
-      Ready(node);  // it has come meanwhile
-    }
+    Execute(node, lock);
     if (stopping_) {
       return;
     }
+  }
+}
+
+void TaskPool::RunBlocking() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    blocking_work_.wait(lock, [&] { return stopping_ || !ready_blocking_.empty(); });
+    if (stopping_) {
+      return;
+    }
+    const NodePtr node = std::move(ready_blocking_.begin()->second);
+    ready_blocking_.erase(ready_blocking_.begin());
+    --idle_blocking_;
+    Execute(node, lock);
+    ++idle_blocking_;
+  }
+}
+
+void TaskPool::Execute(const NodePtr& node, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  const std::optional<Key> wanted = node->task.run();
+  lock.lock();
+  if (node->task.kind == Kind::kLong) {
+    --long_running_;
+    work_.notify_one();  // there may be another that was kept back
+  }
+  if (!wanted) {
+    Finish(node);
+  } else if (const NodePtr before = LastBefore(*wanted, false, node->place)) {
+    PutBehind(node, before);
+  } else {
+    Ready(node);  // it has come meanwhile
   }
 }
 

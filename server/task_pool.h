@@ -14,6 +14,9 @@
 // Every task waits for earlier ones only, so there is no circle, and the earliest one that has not
 // ended can always run: neither many tasks nor few threads can make a deadlock.
 //
+// A *blocking* task may stay in the driver until a command that comes later in the stream releases
+// it. It gets a thread of its own, so that everything else goes on.
+//
 // Long tasks may take all threads but one. So however many pipelines a program compiles, there is
 // a thread for replays, and thus for other threads' submissions.
 #pragma once
@@ -42,7 +45,7 @@ class TaskPool {
     Key key;
     bool exclusive;
   };
-  enum class Kind { kReplay, kLong, kOther };
+  enum class Kind { kReplay, kLong, kBlocking, kOther };
 
   struct Task {
     Kind kind = Kind::kOther;
@@ -94,8 +97,11 @@ class TaskPool {
   };
 
   void Run();
+  void RunBlocking();
   // With the lock held:
   NodePtr TakeReady();
+  /// Executes a task; the lock is let go meanwhile.
+  void Execute(const NodePtr& node, std::unique_lock<std::mutex>& lock);
   void Ready(NodePtr node);
   void Finish(const NodePtr& node);
   /// The last task on the key that a task with this need at `place` must come after; null for none.
@@ -109,15 +115,19 @@ class TaskPool {
   std::atomic<size_t> unfinished_{0};
 
   std::mutex mutex_;
-  std::condition_variable work_;   // for the threads
+  std::condition_variable work_;  // for the threads
+  std::condition_variable blocking_work_;
   std::condition_variable ended_;  // for those who wait for tasks
   bool stopping_ = false;
   size_t bytes_ = 0;
   size_t long_running_ = 0;
   std::map<uint64_t, NodePtr> ready_;  // by place
   std::map<uint64_t, NodePtr> ready_long_;
+  std::map<uint64_t, NodePtr> ready_blocking_;
+  size_t idle_blocking_ = 0;             // threads
   std::map<uint64_t, NodePtr> replays_;  // that have not ended
   std::unordered_map<Key, Users> users_;
+  std::vector<std::thread> blocking_threads_;
   std::vector<std::thread> threads_;  // keep last
 };
 

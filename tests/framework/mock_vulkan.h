@@ -117,6 +117,10 @@ class MockVulkan {
   // With the budget, what is used of it.
   std::pair<size_t, size_t> Budget();
 
+  // The device is said to be Mesa's that runs on the CPU, which has ways of its own.
+  void SetLavapipe(bool is_lavapipe) { is_lavapipe_ = is_lavapipe; }
+  bool is_lavapipe() const { return is_lavapipe_; }
+
   // Without extensions a session begins sooner, for fuzzing.
   void SetExtensions(bool offered) { offers_extensions_ = offered; }
   bool offers_extensions() const { return offers_extensions_; }
@@ -174,6 +178,7 @@ class MockVulkan {
   std::condition_variable changed_;
   bool recording_ = true;
   bool offers_extensions_ = true;
+  bool is_lavapipe_ = false;
   uint32_t driver_version_ = 1;
   uint32_t importable_types_ = 0;
   std::vector<MockCall> calls_;

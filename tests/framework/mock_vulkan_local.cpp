@@ -78,7 +78,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkEnumerateDeviceExtensionProperties(
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(VkPhysicalDevice,
                                                           VkPhysicalDeviceProperties2* out) {
   out->properties.apiVersion = VK_API_VERSION_1_4;
-  out->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+  out->properties.deviceType = MockVulkan::Current().is_lavapipe()
+                                   ? VK_PHYSICAL_DEVICE_TYPE_CPU
+                                   : VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
   out->properties.driverVersion = MockVulkan::Current().driver_version();
   out->properties.vendorID = 0x10005;
   std::strcpy(out->properties.deviceName, "mock device");

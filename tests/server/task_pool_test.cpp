@@ -142,6 +142,22 @@ TEST_F(TaskPoolTest, ATaskMayFindOutLaterWhatItNeeds) {
   EXPECT_LE(begun, 2);
 }
 
+TEST_F(TaskPoolTest, BlockingTasksTakeNoThread) {
+  TaskPool pool(1);
+  pool.Post(Make(1, {{7, true}}, open_, Kind::kBlocking));
+  pool.Post(Make(2, {{8, true}}, open_, Kind::kBlocking));
+  pool.Post(Make(3, {{7, true}}));
+  pool.Post(Make(4, {{9, true}}));
+  pool.Wait(9, true);
+  EXPECT_EQ(Order(), std::vector<int>{4});
+  gate_.set_value();
+  pool.WaitForAll();
+  EXPECT_EQ(Order().size(), 4u);
+  pool.Post(Make(5, {{7, true}}, {}, Kind::kBlocking));
+  pool.WaitForAll();
+  EXPECT_EQ(Order().back(), 5);
+}
+
 TEST_F(TaskPoolTest, WaitingTasksAreBoundedInBytes) {
   TaskPool pool(1, 10'000);
   TaskPool::Task large = Make(1, {}, open_);

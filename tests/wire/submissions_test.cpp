@@ -443,6 +443,54 @@ TEST_F(Submissions, ASessionEndsWhileTheyWait) {
   EXPECT_THAT(SubmittedTo(), IsEmpty());
 }
 
+// A driver that stays in a submission until the host sets an event holds up its queue. The event
+// comes through, and so does everything else, although the worker has but one thread for tasks.
+TEST_F(Submissions, TheDriverMayStayInOne) {
+  DestroyAll();
+  host_->Finish();
+  mock_.SetLavapipe(true);
+  host_threads_ = 1;
+  Open();
+  GetQueues();
+  mock_.On(number::vkQueueSubmit2, [this](void* args) {
+    if (static_cast<proto::Args_vkQueueSubmit2*>(args)->pSubmits[0].waitSemaphoreInfoCount != 0) {
+      door_.Pass();
+    }
+  });
+  mock_.On(number::vkSetEvent, [this](void*) { door_.Open(); });
+  const VkEventCreateInfo info{VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
+  VkEvent event = VK_NULL_HANDLE;
+  ASSERT_EQ(vk::vkCreateEvent(device_, &info, nullptr, &event), VK_SUCCESS);
+  const VkSemaphore semaphore = CreateBinary();
+  const VkFence fence = CreateFence();
+  const VkFence quick = CreateFence();
+  EXPECT_EQ(SubmitTo(queue_, VK_NULL_HANDLE, VK_NULL_HANDLE, VK_NULL_HANDLE, semaphore),
+            VK_SUCCESS);
+  EXPECT_EQ(SubmitTo(queue_, ShaderWork(), VK_NULL_HANDLE, semaphore), VK_SUCCESS);
+  EXPECT_EQ(SubmitTo(queue_, VK_NULL_HANDLE, fence), VK_SUCCESS);
+  ASSERT_TRUE(door_.WaitFor(1));
+  const VkCommandPool pool = CreatePool();
+  const VkCommandBuffer commands = AllocateFrom(pool);
+  RecordDispatch(commands);
+  EXPECT_EQ(SubmitTo(second_, commands, quick), VK_SUCCESS);
+  EXPECT_EQ(Wait(quick), VK_SUCCESS);
+  EXPECT_EQ(Status(fence), VK_NOT_READY);
+  // Not even memory that is out lets the stream wait.
+  mock_.FailNext(number::vkAllocateMemory, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+  const VkDeviceMemory memory = Allocate(64, kMockDeviceLocal);
+  EXPECT_EQ(vk::vkSetEvent(device_, event), VK_SUCCESS);
+  EXPECT_EQ(Wait(fence), VK_SUCCESS);
+  EXPECT_THAT(SubmittedTo(),
+              ElementsAre(MockQueue(0, 0), MockQueue(0, 0), MockQueue(0, 1), MockQueue(0, 0)));
+  EXPECT_EQ(vk::vkDeviceWaitIdle(device_), VK_SUCCESS);
+  vk::vkFreeMemory(device_, memory, nullptr);
+  vk::vkDestroyCommandPool(device_, pool, nullptr);
+  vk::vkDestroySemaphore(device_, semaphore, nullptr);
+  vk::vkDestroyEvent(device_, event, nullptr);
+  vk::vkDestroyFence(device_, fence, nullptr);
+  vk::vkDestroyFence(device_, quick, nullptr);
+}
+
 TEST_F(Submissions, WithoutThreadsEverythingIsInTheStream) {
   DestroyAll();
   host_->Finish();
