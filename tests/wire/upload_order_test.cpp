@@ -124,6 +124,41 @@ TEST_F(UploadOrder, WorkThatMayReadItStaysBehindIt) {
   EXPECT_EQ(seen, source_data_[kLarge - 1]);
 }
 
+// The same while the upload has not even begun to be written, for another thread writes.
+TEST_F(UploadOrder, WorkThatMayReadItStaysBehindAnUploadThatHasNotBegun) {
+  constexpr size_t kBytes = 256u << 10;
+  const VkBuffer target = Keep(CreateBuffer(64, VK_BUFFER_USAGE_TRANSFER_DST_BIT));
+  const VkCommandBuffer work = Begin();
+  const VkBufferCopy region{0, 0, 64};
+  vk::vkCmdCopyBuffer(work, source_, target, 1, &region);
+  ASSERT_EQ(vk::vkEndCommandBuffer(work), VK_SUCCESS);
+  Sync();
+  bool is_there = false;
+  mock_.OnExecute(
+      [&] { is_there = std::equal(source_data_, source_data_ + kBytes, mock_.Memory(0).begin()); });
+  std::fill_n(source_data_, kBytes, std::byte{5});
+  gate_.Close(1);
+  std::thread writer([&] {
+    const VkFence fence = CreateFence();
+    EXPECT_EQ(vk::vkGetFenceStatus(device_, fence), VK_NOT_READY);
+    vk::vkDestroyFence(device_, fence, nullptr);
+    const VkBuffer buffer = Keep(CreateBuffer(64, VK_BUFFER_USAGE_TRANSFER_DST_BIT));
+    VkMemoryRequirements requirements{};
+    vk::vkGetBufferMemoryRequirements(device_, buffer, &requirements);
+  });
+  gate_.WaitForWriter();
+  std::thread uploader([this] { Flush(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  std::thread worker([&] { EXPECT_EQ(Submit(work, fence_), VK_SUCCESS); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // time to go wrong
+  gate_.Open();
+  writer.join();
+  uploader.join();
+  worker.join();
+  EXPECT_EQ(Wait(fence_, UINT64_MAX), VK_SUCCESS);
+  EXPECT_TRUE(is_there);
+}
+
 TEST_F(UploadOrder, FlushingTheSameMemoryWaitsForIt) {
   std::thread uploader = BeginUpload();
   std::atomic<bool> flushed{false};
