@@ -12,6 +12,7 @@ uint32_t ReadPushKinds(std::string_view words) {
   constexpr KindWord kWords[] = {
       {"addresses", kPushAddresses},
       {"budget", kPushBudget},
+      {"queries", kPushQueries},
   };
   return ReadKinds(words, kWords);
 }

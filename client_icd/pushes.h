@@ -13,7 +13,8 @@ namespace vesper::client {
 enum PushKind : uint32_t {
   kPushAddresses = 1,  // of buffers and acceleration structures, and handles of shader groups
   kPushBudget = 2,     // how much memory there is, and is in use
-  kPushAll = 3,
+  kPushQueries = 4,    // results of query pools that the program reads
+  kPushAll = 7,
 };
 
 /// The kinds in a list of words, separated by commas; all if it is empty, none for "off". What is

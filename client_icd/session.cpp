@@ -216,6 +216,7 @@ bool Session::HandlePush(const proto::Command& command) {
     case number::vesperLeaseMemory:
     case number::vesperShareTypes:
     case number::vesperSharedMemory:
+    case number::vesperQueryResults:
     case number::vesperGoodbye:
       break;
     default:
@@ -241,6 +242,8 @@ bool Session::HandlePush(const proto::Command& command) {
       return HandlePushMemory(raw);
     case number::vesperFetchedMemory:
       return HandleFetchedMemory(raw);
+    case number::vesperQueryResults:
+      return pushed_queries_.Apply(*static_cast<const proto::Args_vesperQueryResults*>(raw));
     case number::vesperPoisoned: {
       const auto& poisoned = *static_cast<const proto::Args_vesperPoisoned*>(raw);
       const std::lock_guard lock(objects_mutex_);

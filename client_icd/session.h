@@ -40,6 +40,7 @@
 #include "client_icd/environment.h"
 #include "client_icd/flusher.h"
 #include "client_icd/object_store.h"
+#include "client_icd/pushed_queries.h"
 #include "client_icd/questions.h"
 #include "client_icd/statistics.h"
 #include "proto/chunks.h"
@@ -155,6 +156,9 @@ class Session {
   void NotifyProgress() { progress_changed_.notify_all(); }
   void AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue);
   void RemoveQueue(proto::ObjectId id);
+
+  /// Results of queries, which the reader brings.
+  PushedQueries& pushed_queries() { return pushed_queries_; }
 
   /// Mapped memory, which the reader writes pushed bytes to.
   Shadows& shadows() { return *shadows_; }
@@ -276,6 +280,7 @@ class Session {
   std::unordered_map<proto::ObjectId, std::shared_ptr<QueueProgress>> queues_;
 
   std::unique_ptr<Shadows> shadows_;
+  PushedQueries pushed_queries_;
 
   std::mutex objects_mutex_;  // devices_, expected_devices_
   size_t expected_devices_ = 0;

@@ -137,6 +137,7 @@ void HostDevice::PushFinished(HostQueue& queue, uint64_t reached) {
     }
   }
   Push(sets, {});
+  TellQueries(&queue, reached);
 }
 
 HostDevice::WriteSets HostDevice::Unfinished() {
@@ -148,7 +149,50 @@ HostDevice::WriteSets HostDevice::Unfinished() {
   return sets;
 }
 
-void HostDevice::PushUnfinished(const WriteSet& also) { Push(Unfinished(), also); }
+void HostDevice::PushUnfinished(const WriteSet& also) {
+  Push(Unfinished(), also);
+  TellQueries(nullptr, 0);
+}
+
+void HostDevice::TellQueries(HostQueue* queue, uint64_t reached) {
+  if (!query_results_.IsWatching()) {
+    return;
+  }
+  const std::unique_lock telling = query_results_.Lock();
+  WriteSets done;          // of the queue
+  WriteSets perhaps_done;  // of others: their watchers know; or, without a queue, all
+  WriteSets under_way;
+  {
+    const std::lock_guard lock(queues_mutex_);
+    for (const auto& each : queues_) {
+      if (each.get() == queue) {
+        each->Collect(reached, done);
+        WriteSets all;
+        each->Collect(UINT64_MAX, all);
+        under_way.insert(under_way.end(), all.begin() + static_cast<ptrdiff_t>(done.size()),
+                         all.end());
+      } else {
+        each->Collect(queue == nullptr ? UINT64_MAX : each->SignalledThrough(), perhaps_done);
+        each->Collect(UINT64_MAX, under_way);
+      }
+    }
+  }
+  const auto queries_of = [](const WriteSets& sets) {
+    TouchedQueries queries;
+    for (const SubmittedWrites& writes : sets) {
+      AddQueries(writes.set->queries(), queries);
+    }
+    return queries;
+  };
+  const TouchedQueries finished = queries_of(done);
+  TouchedQueries unknown = queries_of(perhaps_done);
+  for (const auto& [pool, ranges] : queries_of(under_way)) {
+    if (const auto found = finished.find(pool); found != finished.end()) {
+      unknown[pool].Add(found->second.And(ranges));
+    }
+  }
+  query_results_.Tell(finished, unknown);
+}
 
 uint64_t HostDevice::Merge(const WriteSets& sets, WriteSet& merged) {
   uint64_t last = 0;

@@ -16,6 +16,7 @@
 #include "server/host_vulkan.h"
 #include "server/memory_leases.h"
 #include "server/outbox.h"
+#include "server/query_results.h"
 #include "server/recorded_writes.h"
 #include "server/resources.h"
 #include "server/shared_memory.h"
@@ -92,6 +93,8 @@ class HostDevice {
   MemoryLeases& leases() { return leases_; }
   HostResources& resources() { return resources_; }
   HostDescriptors& descriptors() { return descriptors_; }
+  /// Any thread.
+  QueryResults& query_results() { return query_results_; }
   RecordedWrites& recorded_writes() { return recorded_writes_; }
   bool compares_all_memory() const { return compares_all_memory_; }
   /// How often the guest has given work to a queue. Any thread.
@@ -114,6 +117,9 @@ class HostDevice {
   /// What a set says of one allocation.
   static WrittenParts PartsOf(const WriteSet& set, const HostMemory& memory, uint64_t submission);
   void Push(const WriteSets& sets, const WriteSet& also);
+  /// Tells the guest what the queue's work up to batch `reached` has done to queries that it reads;
+  /// without a queue, that it doesn't know those that any work may be touching.
+  void TellQueries(HostQueue* queue, uint64_t reached);
 
   const proto::ObjectId id_;
   const VkDevice handle_;
@@ -132,6 +138,7 @@ class HostDevice {
   MemoryLeases leases_;
   HostResources resources_{table_, handle_};
   HostDescriptors descriptors_{resources_};
+  QueryResults query_results_{table_, handle_, outbox_};
   RecordedWrites recorded_writes_{resources_, descriptors_};
   std::unique_ptr<GpuReader> reader_;
   std::vector<CreatedQueues> created_queues_;

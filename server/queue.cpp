@@ -213,6 +213,17 @@ std::pair<VkSemaphore, uint64_t> HostQueue::reached() {
   return {timeline_, done_};
 }
 
+std::unique_lock<std::mutex> HostQueue::WaitForReaders(const Noted& noted) {
+  const bool touches_queries = std::ranges::any_of(noted.batches, [](const Batch& batch) {
+    return std::ranges::any_of(batch.writes, [](const SubmittedWrites& writes) {
+      return !writes.set->queries().empty();
+    });
+  });
+  return touches_queries && device_.query_results().IsWatching()
+             ? device_.query_results().Lock()
+             : std::unique_lock<std::mutex>();
+}
+
 template <typename Driver>
 void HostQueue::Give(const Noted& noted, const Driver& driver) {
   const uint64_t last = next_ - 1 + noted.count;
@@ -221,6 +232,7 @@ void HostQueue::Give(const Noted& noted, const Driver& driver) {
     return;
   }
   {
+    const std::unique_lock reading = WaitForReaders(noted);
     const std::lock_guard lock(mutex_);
     begun_ = last;
     signals_through_ = std::max(signals_through_, noted.signals_through);

@@ -78,6 +78,9 @@ class HostQueue {
   /// Notes batch `index` of a submission: its command buffers, and whether the guest has it signal.
   template <typename Buffers>
   void Note(size_t index, const Buffers& buffers, bool signals, Noted& noted);
+  /// Nobody may be reading queries that the batches are going to touch while they are added to what
+  /// is under way.
+  std::unique_lock<std::mutex> WaitForReaders(const Noted& noted);
   /// Around the driver's submission of what was noted.
   template <typename Driver>
   void Give(const Noted& noted, const Driver& driver);

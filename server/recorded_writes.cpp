@@ -298,6 +298,56 @@ void RecordedWrites::NoteExact(uint16_t command, const void* args, Recording& re
       note.Dependencies(a.pDependencyInfos, a.eventCount);
       break;
     }
+    case number::vkCmdBeginQuery: {
+      const auto& a = As<proto::Args_vkCmdBeginQuery>(args);
+      recording.set->AddQueries(a.queryPool, a.query, views_);
+      break;
+    }
+    case number::vkCmdBeginQueryIndexedEXT: {
+      const auto& a = As<proto::Args_vkCmdBeginQueryIndexedEXT>(args);
+      recording.set->AddQueries(a.queryPool, a.query, views_);
+      break;
+    }
+    case number::vkCmdEndQuery: {
+      const auto& a = As<proto::Args_vkCmdEndQuery>(args);
+      recording.set->AddQueries(a.queryPool, a.query, views_);
+      break;
+    }
+    case number::vkCmdEndQueryIndexedEXT: {
+      const auto& a = As<proto::Args_vkCmdEndQueryIndexedEXT>(args);
+      recording.set->AddQueries(a.queryPool, a.query, views_);
+      break;
+    }
+    case number::vkCmdWriteTimestamp: {
+      const auto& a = As<proto::Args_vkCmdWriteTimestamp>(args);
+      recording.set->AddQueries(a.queryPool, a.query, views_);
+      break;
+    }
+    case number::vkCmdWriteTimestamp2: {
+      const auto& a = As<proto::Args_vkCmdWriteTimestamp2>(args);
+      recording.set->AddQueries(a.queryPool, a.query, views_);
+      break;
+    }
+    case number::vkCmdResetQueryPool: {
+      const auto& a = As<proto::Args_vkCmdResetQueryPool>(args);
+      recording.set->AddQueries(a.queryPool, a.firstQuery, a.queryCount);
+      break;
+    }
+    case number::vkCmdWriteAccelerationStructuresPropertiesKHR: {
+      const auto& a = As<proto::Args_vkCmdWriteAccelerationStructuresPropertiesKHR>(args);
+      recording.set->AddQueries(a.queryPool, a.firstQuery, a.accelerationStructureCount);
+      break;
+    }
+    case number::vkCmdWriteAccelerationStructuresPropertiesNV: {
+      const auto& a = As<proto::Args_vkCmdWriteAccelerationStructuresPropertiesNV>(args);
+      recording.set->AddQueries(a.queryPool, a.firstQuery, a.accelerationStructureCount);
+      break;
+    }
+    case number::vkCmdWriteMicromapsPropertiesEXT: {
+      const auto& a = As<proto::Args_vkCmdWriteMicromapsPropertiesEXT>(args);
+      recording.set->AddQueries(a.queryPool, a.firstQuery, a.micromapCount);
+      break;
+    }
     case number::vkCmdExecuteCommands:
       NoteSecondaries(args, recording);
       break;

@@ -31,6 +31,8 @@ class RecordedWrites {
   RecordedWrites(const HostResources& resources, const HostDescriptors& descriptors)
       : resources_(resources), descriptors_(descriptors) {}
 
+  /// A query in a render pass of several views takes as many queries; the most that there may be.
+  void SetViews(uint32_t views) { views_ = views; }
   /// Recording begins: nothing is written yet.
   void Begin(VkCommandBuffer buffer);
   /// The command buffer is gone.
@@ -71,6 +73,7 @@ class RecordedWrites {
 
   const HostResources& resources_;
   const HostDescriptors& descriptors_;
+  uint32_t views_ = 1;
   std::array<Part, 32> parts_;
 };
 

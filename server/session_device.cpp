@@ -19,6 +19,18 @@ constexpr uint32_t kMaxQueries = 1u << 24;
 /// Threads that ask for query results; a guest's thread waits for each. More would be an attack.
 constexpr size_t kMaxLateAnswers = 64;
 
+/// View masks have 32 bits.
+constexpr uint32_t kMaxViews = 32;
+
+bool HasMultiview(const VkDeviceCreateInfo& info) {
+  const auto* core = FindInChain<VkPhysicalDeviceVulkan11Features>(
+      info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES);
+  const auto* own = FindInChain<VkPhysicalDeviceMultiviewFeatures>(
+      info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_FEATURES);
+  return (core != nullptr && core->multiview == VK_TRUE) ||
+         (own != nullptr && own->multiview == VK_TRUE);
+}
+
 /// True if the results fit where the arguments say; what the driver writes depends on it.
 bool IsSensible(const proto::Args_vkGetQueryPoolResults& args) {
   uint64_t extent = 0;
@@ -101,6 +113,9 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
         stream_.decoder.new_ids().front(), *args.pDevice, *physical,
         instance_->get_device_proc_addr(), outbox_, any_device_lost_, hello_.compare_all_memory);
     devices_[*args.pDevice]->NoteQueues(info);
+    if (HasMultiview(info)) {
+      devices_[*args.pDevice]->recorded_writes().SetViews(kMaxViews);
+    }
     if (queues) {
       devices_[*args.pDevice]->SetSpareQueue(spare);
     }

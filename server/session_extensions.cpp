@@ -108,8 +108,26 @@ std::optional<bool> Session::RunExtension(Context& context, HostDevice& device, 
       return CreateQueryPool(device, *static_cast<proto::Args_vkCreateQueryPool*>(args));
     case number::vkDestroyQueryPool: {
       const auto& a = *static_cast<proto::Args_vkDestroyQueryPool*>(args);
+      device.query_results().Remove(a.queryPool);
       device.resources().Remove(a.queryPool);
       vk.vkDestroyQueryPool(a.device, a.queryPool, nullptr);
+      return true;
+    }
+    case number::vkResetQueryPool: {
+      const auto& a = *static_cast<proto::Args_vkResetQueryPool*>(args);
+      device.query_results().Reset(a.queryPool, a.firstQuery, a.queryCount);
+      return true;
+    }
+    case number::vesperWatchQueries: {
+      const auto& a = *static_cast<proto::Args_vesperWatchQueries*>(args);
+      if (proto::ObjectTypeByte(a.queryPool) !=
+          static_cast<uint8_t>(proto::HandleType::kQueryPool)) {
+        return false;
+      }
+      if (objects_.DeviceOf(a.queryPool) == &device) {
+        device.query_results().Watch(reinterpret_cast<VkQueryPool>(objects_.Handle(a.queryPool)),
+                                     a.queryPool);
+      }
       return true;
     }
     case number::vkGetCalibratedTimestampsKHR: {
@@ -331,6 +349,9 @@ bool Session::CreateQueryPool(HostDevice& device, proto::Args_vkCreateQueryPool&
   }
   args.ret =
       device.table().vkCreateQueryPool(args.device, args.pCreateInfo, nullptr, args.pQueryPool);
+  if (args.ret == VK_SUCCESS) {
+    device.query_results().Add(*args.pQueryPool, *args.pCreateInfo);
+  }
   if (counters != nullptr && args.ret == VK_SUCCESS) {
     device.resources().SetQueryBytes(
         *args.pQueryPool, counters->counterIndexCount * sizeof(VkPerformanceCounterResultKHR));

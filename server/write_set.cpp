@@ -71,6 +71,7 @@ void WriteSet::Add(const WriteSet& other) {
   shader_work_ = shader_work_ || other.shader_work_;
   unknown_descriptors_ = unknown_descriptors_ || other.unknown_descriptors_;
   everything_ = everything_ || other.everything_;
+  server::AddQueries(other.queries_, queries_);
   for (const auto& [memory, theirs] : other.exact_) {
     Entry& ours = exact_[memory];
     ours.memory = theirs.memory;

@@ -9,6 +9,8 @@
 // at with one. And what is not known at all may write everything that any work of the device may
 // write.
 //
+// Queries that are written or reset are noted, too; what they are for is in query_results.h.
+//
 // A set may be too large, never too small. The ranges decide what is compared when the work is
 // done, and comparing carries only bytes that really changed.
 #pragma once
@@ -18,6 +20,7 @@
 #include <unordered_map>
 
 #include "server/byte_ranges.h"
+#include "server/query_results.h"
 
 namespace vesper::server {
 
@@ -51,9 +54,15 @@ class WriteSet {
   /// Shader work, if there is any, has descriptors that are not known.
   void AddUnknownDescriptors() { unknown_descriptors_ = true; }
   void AddEverything() { everything_ = true; }
+  void AddQueries(VkQueryPool pool, uint64_t first, uint64_t count) {
+    queries_[pool].Add(first, first + count);
+  }
   void Add(const WriteSet& other);
 
-  bool IsEmpty() const { return !shader_work_ && !everything_ && exact_.empty(); }
+  bool IsEmpty() const {
+    return !shader_work_ && !everything_ && exact_.empty() && queries_.empty();
+  }
+  const TouchedQueries& queries() const { return queries_; }
   bool shader_work() const { return shader_work_; }
   bool unknown_descriptors() const { return unknown_descriptors_; }
   bool everything() const { return everything_; }
@@ -66,6 +75,7 @@ class WriteSet {
   bool shader_work_ = false;
   bool unknown_descriptors_ = false;
   bool everything_ = false;
+  TouchedQueries queries_;
   std::unordered_map<const HostMemory*, Entry> exact_;
 };
 

@@ -135,6 +135,49 @@ TEST_F(RoundTripsTest, AddressesOfBuffers) {
   EXPECT_EQ(2u, called.Calls("vkGetBufferDeviceAddress")) << "the switch";
 }
 
+TEST_F(RoundTripsTest, TimestampsOfEachFrame) {
+  bool offered = false;
+  const auto program = [&offered](int frames) {
+    return [&offered, frames] {
+      Gpu gpu;
+      gpu.Open();
+      offered = gpu.queue_families[gpu.queue_family].timestampValidBits > 0;
+      if (!offered) {
+        return;
+      }
+      VkQueryPoolCreateInfo info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+      info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+      info.queryCount = 64;
+      const auto pool = gpu.Make(gpu.vk.CreateQueryPool, gpu.vk.DestroyQueryPool, info);
+      uint64_t last = 0;
+      for (int i = 0; i < frames; ++i) {
+        const uint32_t first = 2 * static_cast<uint32_t>(i % 3);
+        gpu.vk.ResetQueryPool(gpu.device, pool, first, 2);
+        gpu.Execute([&](VkCommandBuffer commands) {
+          for (uint32_t k = 0; k < 2; ++k) {
+            gpu.vk.CmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool,
+                                     first + k);
+          }
+        });
+        uint64_t times[2] = {};
+        ASSERT_EQ(VK_SUCCESS,
+                  gpu.vk.GetQueryPoolResults(gpu.device, pool, first, 2, sizeof(times), times, 8,
+                                             VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT));
+        EXPECT_GE(times[1], times[0]);
+        EXPECT_GE(times[0], last);
+        last = times[1];
+      }
+    };
+  };
+  program(1)();  // learns
+  const SessionStatistics few = SessionOf(program(2));
+  VESPER_REQUIRE(offered);
+  const SessionStatistics many = SessionOf(program(50));
+  EXPECT_EQ(1u, many.Calls("vkGetQueryPoolResults")) << "the first";
+  EXPECT_EQ(49u, many.Answered("vkGetQueryPoolResults"));
+  EXPECT_EQ(few.round_trips, many.round_trips) << Describe(many);
+}
+
 TEST_F(RoundTripsTest, BudgetInEachFrame) {
   constexpr int kFrames = 60;
   uint64_t pauses = 0;
