@@ -162,9 +162,11 @@ void HostDevice::TellQueries(HostQueue* queue, uint64_t reached) {
   WriteSets done;          // of the queue
   WriteSets perhaps_done;  // of others: their watchers know; or, without a queue, all
   WriteSets under_way;
+  bool is_idle = true;
   {
     const std::lock_guard lock(queues_mutex_);
     for (const auto& each : queues_) {
+      is_idle = is_idle && !each->HasWork();
       if (each.get() == queue) {
         each->Collect(reached, done);
         WriteSets all;
@@ -190,6 +192,10 @@ void HostDevice::TellQueries(HostQueue* queue, uint64_t reached) {
     if (const auto found = finished.find(pool); found != finished.end()) {
       unknown[pool].Add(found->second.And(ranges));
     }
+  }
+  if (physical_.WaitsInQueryResults() && !is_idle) {
+    // Reading any query would mean to wait for work that may wait for what is to be told here.
+    AddQueries(finished, unknown);
   }
   query_results_.Tell(finished, unknown);
 }

@@ -64,6 +64,7 @@ class HostDevice {
                       VkDeviceQueueCreateFlags flags);
   /// Any thread.
   HostQueue* FindQueue(VkQueue handle);
+  const std::vector<std::unique_ptr<HostQueue>>& queues() const { return queues_; }
   /// True when no queue has work that is not known to be done.
   bool IsIdle();
 

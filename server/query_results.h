@@ -6,8 +6,8 @@
 //
 // What is read must be what the program would read now. So a query is read only while no work that
 // touches it is under way; if there is some, or may be, the guest is told that it doesn't know the
-// query any more, and asks. (Some drivers, asked about such a query, wait for that work.)
-// Submissions wait meanwhile.
+// query any more, and asks. Drivers that wait in the question (HostInstance::PhysicalDevice) do so
+// for all work, and are asked only while there is none. Submissions wait meanwhile.
 //
 // Resets by the host: the guest knows of them first. It counts them, as the worker does when it
 // executes them; each push says how many it knows of, and tells the guest nothing about what was

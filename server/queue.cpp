@@ -208,20 +208,26 @@ bool HostQueue::IsIdle() {
   return done_ == submitted_;
 }
 
+bool HostQueue::HasWork() {
+  const std::lock_guard lock(mutex_);
+  return done_ != begun_;
+}
+
 std::pair<VkSemaphore, uint64_t> HostQueue::reached() {
   const std::lock_guard lock(mutex_);
   return {timeline_, done_};
 }
 
 std::unique_lock<std::mutex> HostQueue::WaitForReaders(const Noted& noted) {
-  const bool touches_queries = std::ranges::any_of(noted.batches, [](const Batch& batch) {
-    return std::ranges::any_of(batch.writes, [](const SubmittedWrites& writes) {
-      return !writes.set->queries().empty();
-    });
-  });
-  return touches_queries && device_.query_results().IsWatching()
-             ? device_.query_results().Lock()
-             : std::unique_lock<std::mutex>();
+  const bool matters =
+      device_.physical().WaitsInQueryResults() ||
+      std::ranges::any_of(noted.batches, [](const Batch& batch) {
+        return std::ranges::any_of(batch.writes, [](const SubmittedWrites& writes) {
+          return !writes.set->queries().empty();
+        });
+      });
+  return matters && device_.query_results().IsWatching() ? device_.query_results().Lock()
+                                                         : std::unique_lock<std::mutex>();
 }
 
 template <typename Driver>

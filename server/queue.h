@@ -36,11 +36,14 @@ class HostQueue {
   HostQueue(const HostQueue&) = delete;
   HostQueue& operator=(const HostQueue&) = delete;
 
+  proto::ObjectId id() const { return id_; }
   VkQueue handle() const { return handle_; }
   /// Ends the watcher, and waits for it. No submission may follow.
   void Stop();
   /// True when everything that was submitted is known to be done. Any thread.
   bool IsIdle();
+  /// True while the driver may have work that is not known to be done. Any thread.
+  bool HasWork();
   /// The queue's timeline and how far it is known to have come. Any thread.
   std::pair<VkSemaphore, uint64_t> reached();
   /// Lets the driver give up what the work that is done has used: some do so only after they have
@@ -78,8 +81,8 @@ class HostQueue {
   /// Notes batch `index` of a submission: its command buffers, and whether the guest has it signal.
   template <typename Buffers>
   void Note(size_t index, const Buffers& buffers, bool signals, Noted& noted);
-  /// Nobody may be reading queries that the batches are going to touch while they are added to what
-  /// is under way.
+  /// Nobody may be reading queries that the batches are going to touch, or, with some drivers, any,
+  /// while they are added to what is under way.
   std::unique_lock<std::mutex> WaitForReaders(const Noted& noted);
   /// Around the driver's submission of what was noted.
   template <typename Driver>

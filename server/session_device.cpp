@@ -175,9 +175,15 @@ bool Session::GetQueryPoolResults(HostDevice& device, proto::Args_vkGetQueryPool
 bool Session::AnswerQueriesLater(const proto::Command& command,
                                  const proto::Args_vkGetQueryPoolResults& args) {
   HostDevice* device = stream_.resolver.device();
-  // A task may be about to submit.
-  if (device == nullptr || !device->physical().WaitsInQueryResults() ||
-      (device->IsIdle() && tasks_.IsIdle()) || !IsSensible(args)) {
+  if (device == nullptr || !device->physical().WaitsInQueryResults() || !IsSensible(args)) {
+    return false;
+  }
+  // Such a driver waits for what it has been given, and no more: a query that is just being begun
+  // it takes for available. So what is still to be given comes first.
+  for (const auto& queue : device->queues()) {
+    tasks_.Wait(queue->id(), /*exclusive=*/true);
+  }
+  if (device->IsIdle()) {
     return false;
   }
   std::erase_if(late_answers_, [](const std::future<void>& answer) {

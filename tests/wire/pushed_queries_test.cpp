@@ -261,6 +261,7 @@ TEST_F(PushedQueries, WhatIsNotAvailableIsAskedForWhileWorkIsUnderWay) {
   vk::vkGetDeviceQueue(device_, 0, 1, &other);
   mock_.HoldQueue(MockQueue(0, 1));
   ASSERT_EQ(vk::vkQueueSubmit(other, 0, nullptr, VK_NULL_HANDLE), VK_SUCCESS);
+  Sync();
   Driver(0, {{5}});  // in the middle of what is under way
   EXPECT_EQ(Get(0, &value), VK_SUCCESS);
   EXPECT_EQ(value, 5u);
@@ -301,6 +302,7 @@ TEST_F(PushedQueries, AnAnswerThatTellsOfWorkComesBehindWhatTheWorkMayTouch) {
   mock_.Hold(true);
   ASSERT_EQ(vk::vkResetFences(device_, 1, &fence_), VK_SUCCESS);
   ASSERT_EQ(Submit(Timestamps(0, 1), fence_), VK_SUCCESS);
+  Sync();  // the driver has it
   // The driver says that an event is set, which the work sets behind its query.
   const VkEventCreateInfo event_info{VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
   VkEvent event = VK_NULL_HANDLE;
