@@ -13,6 +13,7 @@ uint32_t ReadPushKinds(std::string_view words) {
       {"addresses", kPushAddresses},
       {"budget", kPushBudget},
       {"queries", kPushQueries},
+      {"events", kPushEvents},
   };
   return ReadKinds(words, kWords);
 }

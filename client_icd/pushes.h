@@ -14,7 +14,8 @@ enum PushKind : uint32_t {
   kPushAddresses = 1,  // of buffers and acceleration structures, and handles of shader groups
   kPushBudget = 2,     // how much memory there is, and is in use
   kPushQueries = 4,    // results of query pools that the program reads
-  kPushAll = 7,
+  kPushEvents = 8,     // states of events that the program polls
+  kPushAll = 15,
 };
 
 /// The kinds in a list of words, separated by commas; all if it is empty, none for "off". What is

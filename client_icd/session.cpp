@@ -217,6 +217,7 @@ bool Session::HandlePush(const proto::Command& command) {
     case number::vesperShareTypes:
     case number::vesperSharedMemory:
     case number::vesperQueryResults:
+    case number::vesperEventState:
     case number::vesperGoodbye:
       break;
     default:
@@ -242,6 +243,9 @@ bool Session::HandlePush(const proto::Command& command) {
       return HandlePushMemory(raw);
     case number::vesperFetchedMemory:
       return HandleFetchedMemory(raw);
+    case number::vesperEventState:
+      pushed_events_.Apply(*static_cast<const proto::Args_vesperEventState*>(raw));
+      return true;
     case number::vesperQueryResults:
       return pushed_queries_.Apply(*static_cast<const proto::Args_vesperQueryResults*>(raw));
     case number::vesperPoisoned: {

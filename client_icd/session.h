@@ -40,6 +40,7 @@
 #include "client_icd/environment.h"
 #include "client_icd/flusher.h"
 #include "client_icd/object_store.h"
+#include "client_icd/pushed_events.h"
 #include "client_icd/pushed_queries.h"
 #include "client_icd/questions.h"
 #include "client_icd/statistics.h"
@@ -157,7 +158,8 @@ class Session {
   void AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue);
   void RemoveQueue(proto::ObjectId id);
 
-  /// Results of queries, which the reader brings.
+  /// States of events and results of queries, which the reader brings.
+  PushedEvents& pushed_events() { return pushed_events_; }
   PushedQueries& pushed_queries() { return pushed_queries_; }
 
   /// Mapped memory, which the reader writes pushed bytes to.
@@ -280,6 +282,7 @@ class Session {
   std::unordered_map<proto::ObjectId, std::shared_ptr<QueueProgress>> queues_;
 
   std::unique_ptr<Shadows> shadows_;
+  PushedEvents pushed_events_;
   PushedQueries pushed_queries_;
 
   std::mutex objects_mutex_;  // devices_, expected_devices_

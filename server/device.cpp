@@ -138,6 +138,7 @@ void HostDevice::PushFinished(HostQueue& queue, uint64_t reached) {
   }
   Push(sets, {});
   TellQueries(&queue, reached);
+  watched_events_.Tell();
 }
 
 HostDevice::WriteSets HostDevice::Unfinished() {
@@ -150,6 +151,11 @@ HostDevice::WriteSets HostDevice::Unfinished() {
 }
 
 void HostDevice::PushUnfinished(const WriteSet& also) {
+  PushWork(also);
+  watched_events_.Tell();
+}
+
+void HostDevice::PushWork(const WriteSet& also) {
   Push(Unfinished(), also);
   TellQueries(nullptr, 0);
 }

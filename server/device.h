@@ -20,6 +20,7 @@
 #include "server/recorded_writes.h"
 #include "server/resources.h"
 #include "server/shared_memory.h"
+#include "server/watched_events.h"
 #include "server/write_set.h"
 
 namespace vesper::server {
@@ -95,6 +96,7 @@ class HostDevice {
   HostResources& resources() { return resources_; }
   HostDescriptors& descriptors() { return descriptors_; }
   /// Any thread.
+  WatchedEvents& watched_events() { return watched_events_; }
   QueryResults& query_results() { return query_results_; }
   RecordedWrites& recorded_writes() { return recorded_writes_; }
   bool compares_all_memory() const { return compares_all_memory_; }
@@ -118,6 +120,8 @@ class HostDevice {
   /// What a set says of one allocation.
   static WrittenParts PartsOf(const WriteSet& set, const HostMemory& memory, uint64_t submission);
   void Push(const WriteSets& sets, const WriteSet& also);
+  /// Pushes what any work may have done, but for events.
+  void PushWork(const WriteSet& also = {});
   /// Tells the guest what the queue's work up to batch `reached` has done to queries that it reads;
   /// without a queue, that it doesn't know those that any work may be touching.
   void TellQueries(HostQueue* queue, uint64_t reached);
@@ -140,6 +144,7 @@ class HostDevice {
   HostResources resources_{table_, handle_};
   HostDescriptors descriptors_{resources_};
   QueryResults query_results_{table_, handle_, outbox_};
+  WatchedEvents watched_events_{table_, handle_, outbox_, [this] { PushWork(); }};
   RecordedWrites recorded_writes_{resources_, descriptors_};
   std::unique_ptr<GpuReader> reader_;
   std::vector<CreatedQueues> created_queues_;

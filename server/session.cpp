@@ -470,7 +470,6 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
         break;
       }
       case number::vkSignalSemaphore:
-      case number::vkSetEvent:
         if (GpuReader* reader = device.reader()) {
           reader->Refresh();
         }

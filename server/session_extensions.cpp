@@ -118,6 +118,36 @@ std::optional<bool> Session::RunExtension(Context& context, HostDevice& device, 
       device.query_results().Reset(a.queryPool, a.firstQuery, a.queryCount);
       return true;
     }
+    case number::vkDestroyEvent: {
+      const auto& a = *static_cast<proto::Args_vkDestroyEvent*>(args);
+      device.watched_events().Remove(a.event);
+      vk.vkDestroyEvent(a.device, a.event, nullptr);
+      return true;
+    }
+    case number::vkSetEvent: {
+      auto& a = *static_cast<proto::Args_vkSetEvent*>(args);
+      if (GpuReader* reader = device.reader()) {
+        reader->Refresh();
+      }
+      a.ret = device.watched_events().Set(a.event);
+      return true;
+    }
+    case number::vkResetEvent: {
+      auto& a = *static_cast<proto::Args_vkResetEvent*>(args);
+      a.ret = device.watched_events().Reset(a.event);
+      return true;
+    }
+    case number::vesperLookAtEvent: {
+      const auto& a = *static_cast<proto::Args_vesperLookAtEvent*>(args);
+      if (proto::ObjectTypeByte(a.event) != static_cast<uint8_t>(proto::HandleType::kEvent)) {
+        return false;
+      }
+      if (objects_.DeviceOf(a.event) == &device) {
+        device.watched_events().Look(reinterpret_cast<VkEvent>(objects_.Handle(a.event)), a.event,
+                                     a.changes);
+      }
+      return true;
+    }
     case number::vesperWatchQueries: {
       const auto& a = *static_cast<proto::Args_vesperWatchQueries*>(args);
       if (proto::ObjectTypeByte(a.queryPool) !=

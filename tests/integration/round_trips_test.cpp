@@ -178,6 +178,33 @@ TEST_F(RoundTripsTest, TimestampsOfEachFrame) {
   EXPECT_EQ(few.round_trips, many.round_trips) << Describe(many);
 }
 
+TEST_F(RoundTripsTest, EventsThatArePolled) {
+  const SessionStatistics session = SessionOf([] {
+    Gpu gpu;
+    gpu.Open();
+    const Owned<VkEvent> event = gpu.MakeEvent();
+    const VkCommandBuffer commands = gpu.Record([&](VkCommandBuffer recorded) {
+      gpu.vk.CmdSetEvent(recorded, event, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT);
+    });
+    const Owned<VkFence> fence = gpu.MakeFence();
+    for (int i = 0; i < 50; ++i) {
+      VESPER_CHECK(gpu.vk.ResetEvent(gpu.device, event));
+      EXPECT_EQ(VK_EVENT_RESET, gpu.vk.GetEventStatus(gpu.device, event));
+      gpu.Submit(commands, fence);
+      if (i % 2 == 0) {
+        gpu.Wait(fence);
+        EXPECT_EQ(VK_EVENT_SET, gpu.vk.GetEventStatus(gpu.device, event));
+      }
+      while (gpu.vk.GetEventStatus(gpu.device, event) != VK_EVENT_SET) {
+      }
+      gpu.Wait(fence);
+      VESPER_CHECK(gpu.vk.ResetFences(gpu.device, 1, fence.address()));
+    }
+  });
+  EXPECT_EQ(1u, session.Calls("vkGetEventStatus")) << "the first";
+  EXPECT_LE(100u, session.Answered("vkGetEventStatus"));
+}
+
 TEST_F(RoundTripsTest, BudgetInEachFrame) {
   constexpr int kFrames = 60;
   uint64_t pauses = 0;
