@@ -27,6 +27,7 @@ enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
 ///                  not set
 ///   VESPER_PUSH  what the guest has before the program asks, or keeps up to date while it goes on
 ///                  asking: addresses, queries, events, budget (pushes.h); off: none of it. All if
+///                  not set
 ///   VESPER_BATCH   off: every command is written to the link by itself, at once
 ///   VESPER_UPLOAD_CACHE  off, always or auto: what is uploaded once more travels as a hash never,
 ///                  always, or (the default) if the link is slow (proto/chunks.h)
