@@ -229,6 +229,29 @@ TEST_F(PushedEvents, WhatTheWorkHasDoneBeforeIsKnownFirst) {
   vk::vkDestroyQueryPool(device_, pool, nullptr);
 }
 
+TEST_F(PushedEvents, WhatTheWorkHasWrittenBeforeIsThereFirst) {
+  Get();
+  VkDeviceMemory memory = VK_NULL_HANDLE;
+  const std::byte* const data = MapNewMemory(4096, kMockCoherent, &memory);
+  const VkCommandBuffer work = ShaderWork();
+  for (int round = 1; round <= 50; ++round) {
+    mock_.Hold(true);
+    ASSERT_EQ(vk::vkResetEvent(device_, event_), VK_SUCCESS);
+    ASSERT_EQ(Submit(work, fence_), VK_SUCCESS);
+    EXPECT_EQ(Get(), VK_EVENT_RESET);
+    Sync();
+    mock_.Memory(0)[100] = static_cast<std::byte>(round);
+    state_ = VK_EVENT_SET;
+    ASSERT_TRUE(BecomesSet());
+    EXPECT_EQ(data[100], static_cast<std::byte>(round));
+    mock_.Hold(false);
+    ASSERT_EQ(Wait(fence_), VK_SUCCESS);
+    ASSERT_EQ(vk::vkResetFences(device_, 1, &fence_), VK_SUCCESS);
+  }
+  EXPECT_EQ(questions_.calls_, 1);
+  vk::vkFreeMemory(device_, memory, nullptr);
+}
+
 TEST_F(PushedEvents, ALostSessionKnowsNothing) {
   Get();
   host_->Kill();
