@@ -32,7 +32,14 @@ class Submissions : public Tasks {
   // A recording whose pipeline is not there before door_ opens.
   VkCommandBuffer RecordSlow(VkCommandBuffer commands) {
     if (pipeline_ == VK_NULL_HANDLE) {
-      mock_.On(number::vkCreateComputePipelines, [this](void*) { door_.Pass(); });
+      mock_.On(number::vkCreateComputePipelines, [this](void* args) {
+        door_.Pass();
+        if (slow_result_ != VK_SUCCESS) {
+          auto& a = *static_cast<proto::Args_vkCreateComputePipelines*>(args);
+          a.ret = slow_result_;
+          a.pPipelines[0] = VK_NULL_HANDLE;
+        }
+      });
       module_ = CreateModule();
       layout_ = CreateLayout();
       EXPECT_EQ(CreatePipeline(module_, layout_, &pipeline_), VK_SUCCESS);
@@ -87,6 +94,7 @@ class Submissions : public Tasks {
 
   VkQueue second_ = VK_NULL_HANDLE;
   VkQueue third_ = VK_NULL_HANDLE;
+  VkResult slow_result_ = VK_SUCCESS;  // of creating the pipeline of a slow recording
 };
 
 TEST_F(Submissions, OneThatWaitsForItsPipelineHoldsUpNobodyElse) {
@@ -369,14 +377,8 @@ TEST_F(Submissions, ManyWaitAndGoInOrder) {
 // The pipeline is not made: its command buffer is left out, and the fence signals.
 TEST_F(Submissions, WhatFailsMeanwhileIsLeftOut) {
   const VkFence fence = CreateFence();
-  const VkCommandBuffer commands = RecordSlow();
-  mock_.On(number::vkCreateComputePipelines, [this](void* args) {
-    door_.Pass();
-    auto& a = *static_cast<proto::Args_vkCreateComputePipelines*>(args);
-    a.ret = VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    a.pPipelines[0] = VK_NULL_HANDLE;
-  });
-  EXPECT_EQ(SubmitTo(queue_, commands, fence), VK_SUCCESS);
+  slow_result_ = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  EXPECT_EQ(SubmitTo(queue_, RecordSlow(), fence), VK_SUCCESS);
   door_.Open();
   EXPECT_EQ(Wait(fence), VK_SUCCESS);
   Sync();
