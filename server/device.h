@@ -100,9 +100,6 @@ class HostDevice {
   QueryResults& query_results() { return query_results_; }
   RecordedWrites& recorded_writes() { return recorded_writes_; }
   bool compares_all_memory() const { return compares_all_memory_; }
-  /// How often the guest has given work to a queue. Any thread.
-  uint64_t submissions() const { return submissions_.load(); }
-  void CountSubmission() { ++submissions_; }
 
  private:
   struct CreatedQueues {
@@ -138,7 +135,6 @@ class HostDevice {
   std::atomic<bool>& any_lost_;
   std::atomic<bool> lost_{false};
   const bool compares_all_memory_;
-  std::atomic<uint64_t> submissions_{0};
   std::unordered_set<VkSemaphore> timelines_;
   MemoryLeases leases_;
   HostResources resources_{table_, handle_};

@@ -56,7 +56,8 @@ struct WrittenParts {
   const ByteRanges* exact = nullptr;  ///< null: none
   bool by_shaders = false;            ///< and what shaders can write without a descriptor
   bool everything = false;            ///< all that can be written
-  /// The last submission that did more than the former: memory that is younger is out of its reach.
+  /// The position in the stream of the last submission that did more than the former: memory that
+  /// is younger is out of its reach.
   uint64_t submission = UINT64_MAX;
   bool by_descriptors = false;  ///< and what shaders can write with a descriptor
 
@@ -77,7 +78,7 @@ class HostMemory {
     bool compares_all = false;
     GpuReader* reader = nullptr;  ///< reads it for the CPU; null: the CPU reads
     uint32_t memory_type = 0;
-    uint64_t birth = 0;      ///< how many submissions there were before
+    uint64_t birth = 0;      ///< the position of its allocation in the stream
     bool is_of_cpu = false;  ///< the device is the CPU: no other hardware knows the pages
   };
   HostMemory(const DeviceTable& vk, VkDevice device, const Info& info)

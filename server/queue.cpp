@@ -195,7 +195,7 @@ void HostQueue::Note(size_t index, const Buffers& buffers, bool signals, Noted& 
   Batch batch{number, {}};
   for (const auto& buffer : buffers) {
     if (auto writes = device_.recorded_writes().Submitted(HandleOf(buffer))) {
-      batch.writes.push_back({std::move(writes), device_.submissions() + 1});
+      batch.writes.push_back({std::move(writes), noted.position});
     }
   }
   if (!batch.writes.empty()) {
@@ -245,7 +245,6 @@ void HostQueue::Give(const Noted& noted, const Driver& driver) {
     unpushed_.insert(unpushed_.end(), noted.batches.begin(), noted.batches.end());
   }
   const VkResult result = driver();
-  device_.CountSubmission();
   if (result != VK_SUCCESS) {
     // The guest has gone on as if the work were under way; only a lost device is true now.
     device_.ReportLost(result);
@@ -262,7 +261,7 @@ VkResult HostQueue::LetGo() {
   return IsIdle() ? device_.table().vkQueueWaitIdle(handle_) : VK_SUCCESS;
 }
 
-void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
+void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count, uint64_t position) {
   std::vector<VkSubmitInfo> batches(submits, submits + count);
   if (batches.empty()) {
     batches.push_back({VK_STRUCTURE_TYPE_SUBMIT_INFO});
@@ -271,7 +270,7 @@ void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
   std::deque<GroupArrays> groups;
   std::deque<std::vector<VkPipelineStageFlags>> stages;
   std::deque<std::vector<VkCommandBuffer>> buffers;
-  Noted noted;
+  Noted noted{position, 0, 0, {}};
   for (size_t i = 0; i < batches.size(); ++i) {
     VkSubmitInfo& batch = batches[i];
     const bool signals = batch.signalSemaphoreCount != 0;
@@ -301,14 +300,14 @@ void HostQueue::Submit(const VkSubmitInfo* submits, uint32_t count) {
   });
 }
 
-void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
+void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count, uint64_t position) {
   std::vector<VkSubmitInfo2> batches(submits, submits + count);
   if (batches.empty()) {
     batches.push_back({VK_STRUCTURE_TYPE_SUBMIT_INFO_2});
   }
   std::deque<std::vector<VkSemaphoreSubmitInfo>> semaphores;
   std::deque<std::vector<VkCommandBufferSubmitInfo>> buffers;
-  Noted noted;
+  Noted noted{position, 0, 0, {}};
   const auto is_gone = [](const VkSemaphoreSubmitInfo& info) {
     return info.semaphore == VK_NULL_HANDLE;
   };
@@ -342,13 +341,13 @@ void HostQueue::Submit2(const VkSubmitInfo2* submits, uint32_t count) {
   });
 }
 
-void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count) {
+void HostQueue::BindSparse(const VkBindSparseInfo* binds, uint32_t count, uint64_t position) {
   std::vector<VkBindSparseInfo> batches(binds, binds + count);
   if (batches.empty()) {
     batches.push_back({VK_STRUCTURE_TYPE_BIND_SPARSE_INFO});
   }
   std::deque<Semaphores> semaphores;
-  Noted noted;
+  Noted noted{position, 0, 0, {}};
   for (size_t i = 0; i < batches.size(); ++i) {
     Note(i, std::vector<VkCommandBuffer>(), batches[i].signalSemaphoreCount != 0, noted);
     Semaphores& batch_semaphores = semaphores.emplace_back(batches[i], timeline_, next_ + i);

@@ -52,10 +52,11 @@ class HostQueue {
   VkResult LetGo();
 
   // Null command buffers and semaphores (dead or poisoned ones) are left out. A driver's failure
-  // ends the device. One thread at a time.
-  void Submit(const VkSubmitInfo* submits, uint32_t count);
-  void Submit2(const VkSubmitInfo2* submits, uint32_t count);
-  void BindSparse(const VkBindSparseInfo* binds, uint32_t count);
+  // ends the device. `position`: of the command in the stream, which may have come here since. One
+  // thread at a time.
+  void Submit(const VkSubmitInfo* submits, uint32_t count, uint64_t position);
+  void Submit2(const VkSubmitInfo2* submits, uint32_t count, uint64_t position);
+  void BindSparse(const VkBindSparseInfo* binds, uint32_t count, uint64_t position);
 
   /// Appends what the batches up to `up_to` may write whose memory has not been pushed. Any thread.
   void Collect(uint64_t up_to, std::vector<SubmittedWrites>& sets);
@@ -71,6 +72,7 @@ class HostQueue {
   };
   /// What is noted of the batches of one submission.
   struct Noted {
+    uint64_t position = 0;
     uint64_t count = 0;
     uint64_t signals_through = 0;  // 0: none does
     std::vector<Batch> batches;    // without those that write nothing

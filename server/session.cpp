@@ -359,21 +359,23 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
       case number::vkQueueSubmit: {
         const auto& a = *static_cast<proto::Args_vkQueueSubmit*>(args);
         HostQueue* queue = device.FindQueue(a.queue);
-        return queue != nullptr ? (queue->Submit(a.pSubmits, a.submitCount), true)
+        return queue != nullptr ? (queue->Submit(a.pSubmits, a.submitCount, context.position), true)
                                 : device.IsLost();
       }
       case number::vkQueueSubmit2: {
         const auto& a = *static_cast<proto::Args_vkQueueSubmit2*>(args);
         HostQueue* queue = device.FindQueue(a.queue);
-        return queue != nullptr ? (queue->Submit2(a.pSubmits, a.submitCount), true)
-                                : device.IsLost();
+        return queue != nullptr
+                   ? (queue->Submit2(a.pSubmits, a.submitCount, context.position), true)
+                   : device.IsLost();
       }
       case number::vkQueueBindSparse: {
         const auto& a = *static_cast<proto::Args_vkQueueBindSparse*>(args);
         HostQueue* queue = device.FindQueue(a.queue);
         NoteSparseBinds(device, a.pBindInfo, a.bindInfoCount);
-        return queue != nullptr ? (queue->BindSparse(a.pBindInfo, a.bindInfoCount), true)
-                                : device.IsLost();
+        return queue != nullptr
+                   ? (queue->BindSparse(a.pBindInfo, a.bindInfoCount, context.position), true)
+                   : device.IsLost();
       }
       case number::vkQueueWaitIdle: {
         auto& a = *static_cast<proto::Args_vkQueueWaitIdle*>(args);

@@ -134,7 +134,7 @@ bool Session::AllocateMemory(HostDevice& device, proto::Args_vkAllocateMemory& a
                          (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
                          device.physical().properties.limits.nonCoherentAtomSize,
                          device.compares_all_memory(), reader, info.memoryTypeIndex,
-                         device.submissions(),
+                         stream_.position,
                          device.physical().properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU});
     if (device.compares_all_memory()) {
       made->SetWritable(0, info.allocationSize, Writers::kShaders);

@@ -32,7 +32,7 @@ struct ImageInfo;
 /// What one submission may write: nobody changes the set any more.
 struct SubmittedWrites {
   std::shared_ptr<const WriteSet> set;
-  uint64_t submission;  ///< counted from 1, over all queues
+  uint64_t submission;  ///< its position in the stream, whenever it was executed
 };
 
 class WriteSet {
