@@ -107,6 +107,10 @@ void WireTest::DestroyAll() {
     }
     kept_buffers_.clear();
     kept_images_.clear();
+    for (const VkDeviceMemory memory : kept_memories_) {
+      vk::vkFreeMemory(device_, memory, nullptr);
+    }
+    kept_memories_.clear();
     vk::vkDestroyCommandPool(device_, pool_, nullptr);
     vk::vkDestroyDevice(device_, nullptr);
   }
@@ -154,6 +158,11 @@ VkBuffer WireTest::Keep(VkBuffer buffer) {
 VkImage WireTest::Keep(VkImage image) {
   const std::lock_guard lock(kept_mutex_);
   return kept_images_.emplace_back(image);
+}
+
+VkDeviceMemory WireTest::Keep(VkDeviceMemory memory) {
+  const std::lock_guard lock(kept_mutex_);
+  return kept_memories_.emplace_back(memory);
 }
 
 VkDeviceMemory WireTest::Allocate(VkDeviceSize size, uint32_t type) {

@@ -64,6 +64,7 @@ class WireTest : public testing::Test {
   // Destroys it at the end, before the device. Any thread.
   VkBuffer Keep(VkBuffer buffer);
   VkImage Keep(VkImage image);
+  VkDeviceMemory Keep(VkDeviceMemory memory);
   VkDeviceMemory Allocate(VkDeviceSize size, uint32_t type);
   // A buffer with memory that such work may write, mapped.
   std::byte* MapNewMemory(VkDeviceSize size, uint32_t type, VkDeviceMemory* memory);
@@ -102,6 +103,7 @@ class WireTest : public testing::Test {
   std::mutex kept_mutex_;
   std::vector<VkBuffer> kept_buffers_;
   std::vector<VkImage> kept_images_;
+  std::vector<VkDeviceMemory> kept_memories_;
 };
 
 }  // namespace vesper::tests

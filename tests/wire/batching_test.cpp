@@ -47,6 +47,7 @@ TEST_F(Batching, SmallWritesToMemoryAreHeard) {
   Open();
   VkDeviceMemory memory = VK_NULL_HANDLE;
   std::byte* data = MapNewMemory(4096, kMockCoherent, &memory);
+  Keep(memory);
   Sync();
   data[7] = std::byte{7};
   const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memory, 0,

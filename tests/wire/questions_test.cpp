@@ -55,7 +55,7 @@ class Questions : public WireTest {
     const VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &features, 0, 1, &queue};
     ASSERT_EQ(vk::vkCreateDevice(physical_device_, &info, nullptr, &device_), VK_SUCCESS);
     vk::vkGetDeviceQueue(device_, 0, 0, &queue_);
-    memory_ = Allocate(1 << 20, kMockDeviceLocal);
+    memory_ = Keep(Allocate(1 << 20, kMockDeviceLocal));
     Sync();
     mock_.Clear();
   }

@@ -168,7 +168,7 @@ TEST_F(Sharing, ACalledAllocationFailsAtOnce) {
 
 TEST_F(Sharing, TheLostSessionEndsTheWait) {
   Open();
-  const VkDeviceMemory memory = Allocate(kSize, kMockCoherent);
+  const VkDeviceMemory memory = Keep(Allocate(kSize, kMockCoherent));
   host_->Kill();
   void* data = nullptr;
   EXPECT_EQ(vk::vkMapMemory(device_, memory, 0, VK_WHOLE_SIZE, 0, &data),
@@ -177,7 +177,7 @@ TEST_F(Sharing, TheLostSessionEndsTheWait) {
 
 TEST_F(Sharing, AMappingOutlivesTheSession) {
   Open();
-  std::byte* data = Map(Allocate(kSize, kMockCoherent));
+  std::byte* data = Map(Keep(Allocate(kSize, kMockCoherent)));
   data[kSize - 1] = std::byte{1};
   host_->Kill();
   host_->Finish();

@@ -443,6 +443,8 @@ TEST_F(Submissions, ASessionEndsWhileTheyWait) {
   host_->Finish();
   opener.join();
   EXPECT_THAT(SubmittedTo(), IsEmpty());
+  vk::vkDestroySemaphore(device_, semaphore, nullptr);
+  DestroySlow();
 }
 
 // A driver that stays in a submission until the host sets an event holds up its queue. The event

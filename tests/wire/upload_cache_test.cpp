@@ -71,7 +71,7 @@ class UploadCacheTest : public WireTest {
   Mapped Map(size_t size) {
     Mapped mapped;
     mapped.index = mock_.MemoryCount();
-    mapped.memory = Allocate(size, kMockCoherent);
+    mapped.memory = Keep(Allocate(size, kMockCoherent));
     const VkBuffer buffer = Keep(CreateBuffer(size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT));
     EXPECT_EQ(vk::vkBindBufferMemory(device_, buffer, mapped.memory, 0), VK_SUCCESS);
     void* data = nullptr;
@@ -82,7 +82,7 @@ class UploadCacheTest : public WireTest {
   }
   // Writes the bytes there and flushes; returns what that sent.
   size_t Upload(const Mapped& to, size_t offset, const Bytes& bytes) {
-    std::memcpy(to.data + offset, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, to.data + offset);
     const size_t before = sent_;
     const VkMappedMemoryRange range{VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, to.memory, 0,
                                     VK_WHOLE_SIZE};

@@ -20,7 +20,7 @@ class UploadOrder : public WireTest {
   void SetUp() override {
     environment_.compression = 0;
     Open();
-    source_memory_ = Allocate(kLarge, kMockCoherent);
+    source_memory_ = Keep(Allocate(kLarge, kMockCoherent));
     source_ = Keep(CreateBuffer(kLarge, VK_BUFFER_USAGE_TRANSFER_SRC_BIT));
     ASSERT_EQ(vk::vkBindBufferMemory(device_, source_, source_memory_, 0), VK_SUCCESS);
     void* data = nullptr;
@@ -65,6 +65,7 @@ class UploadOrder : public WireTest {
 TEST_F(UploadOrder, SmallWorkPassesIt) {
   VkDeviceMemory memory = VK_NULL_HANDLE;
   std::byte* data = MapNewMemory(4096, kMockCoherent, &memory);
+  Keep(memory);
   const VkCommandBuffer work = ShaderWork();
   std::byte seen{0};
   mock_.OnExecute([&] { seen = mock_.Memory(1)[4095]; });
