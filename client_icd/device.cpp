@@ -117,13 +117,26 @@ Queue* Device::FindQueue(uint32_t family, uint32_t index, VkDeviceQueueCreateFla
 
 void Device::ReleaseMemory(const Reached& reached) {
   ++releases_;
-  std::shared_ptr<const Mapped> mapped;
-  {
-    const std::lock_guard lock(mapped_mutex_);
-    mapped = mapped_;
-  }
-  if (mapped != nullptr && !mapped->empty()) {
-    session_.shadows().Collect(session_, handle(), *mapped, reached);
+  // Taken and given back with the mutex held: who counts its owners relies on that.
+  class Reading {
+   public:
+    explicit Reading(Device& device) : device_(device) {
+      const std::lock_guard lock(device_.mapped_mutex_);
+      mapped_ = device_.mapped_;
+    }
+    ~Reading() {
+      const std::lock_guard lock(device_.mapped_mutex_);
+      mapped_.reset();
+    }
+    const Mapped* get() const { return mapped_.get(); }
+
+   private:
+    Device& device_;
+    std::shared_ptr<const Mapped> mapped_;
+  };
+  const Reading mapped(*this);
+  if (mapped.get() != nullptr && !mapped.get()->empty()) {
+    session_.shadows().Collect(session_, handle(), *mapped.get(), reached);
   }
 }
 
