@@ -71,7 +71,7 @@ class WireTest : public testing::Test {
   VkFence CreateFence();
   VkSemaphore CreateTimeline(uint64_t value);
   VkResult Submit(VkCommandBuffer buffer, VkFence fence);
-  VkResult Wait(VkFence fence, uint64_t timeout = 5'000'000'000);
+  VkResult Wait(VkFence fence, uint64_t timeout = 60'000'000'000);
   template <typename Args>
   const Args& Arguments(const std::string& name, size_t index = 0) {
     const Args* args = mock_.Arguments<Args>(name, index, arena_);
