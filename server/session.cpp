@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/session.h"
 
-#include <unistd.h>
-
 #include <cstring>
 
 #include "proto/walk.h"
 #include "server/chain.h"
 #include "server/invoke.h"
 #include "server/queue.h"
-
-#ifndef VESPER_VERSION
-#define VESPER_VERSION "unknown"
-#endif
 
 namespace vesper::server {
 namespace {
@@ -60,52 +54,6 @@ Session::Session(transport::Connection& connection, PFN_vkGetInstanceProcAddr ge
 }
 
 Session::~Session() = default;
-
-Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::string* error) {
-  proto::Buffer answer;
-  if (!proto::DecodeHello(payload, &hello_, error)) {
-    proto::EncodeRefusal(*error, answer);
-    outbox_.Send(answer);
-    return Setup::kInvalid;
-  }
-  instance_ = HostInstance::Create(get_, hello_, device_selector_, error);
-  if (instance_ == nullptr) {
-    proto::EncodeRefusal(*error, answer);
-    outbox_.Send(answer);
-    return Setup::kNoDriver;
-  }
-  proto::Welcome welcome;
-  welcome.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
-  welcome.compression = hello_.compression & proto::kAllCompression;
-  welcome.chunk_mebibytes = chunk_mebibytes_;
-  welcome.server_version = VESPER_VERSION;
-  welcome.commands = proto::Intersect(proto::CommandHashes(), hello_.command_hashes);
-  welcome.structs = proto::Intersect(proto::StructHashes(), hello_.struct_hashes);
-  known_commands_ = welcome.commands;
-  const proto::KnownStructs known(welcome.structs);
-  proto::Arena arena;
-  proto::Buffer snapshot;
-  proto::EncodeSnapshot(instance_->TakeSnapshot(known, arena), known, snapshot);
-  welcome.snapshot.assign(snapshot.Bytes().begin(), snapshot.Bytes().end());
-  outbox_.SetKnownStructs(known);
-  objects_.Add(proto::MakeObjectId(proto::HandleType::kInstance, 1, 0),
-               reinterpret_cast<uint64_t>(instance_->handle()), nullptr);
-  for (size_t i = 0; i < instance_->devices().size(); ++i) {
-    objects_.Add(PhysicalDeviceId(i), reinterpret_cast<uint64_t>(instance_->devices()[i].handle),
-                 nullptr);
-  }
-  if (!hello_.offers_memory) {
-    welcome.why_not_shared = "the guest does not offer it";
-  } else if (!may_share_) {
-    welcome.why_not_shared = "the server was told not to (--share-memory=never)";
-  } else {
-    shared_file_ = SharedFile::Accept(connection_.TakeDescriptor(), &welcome.why_not_shared);
-  }
-  proto::EncodeWelcome(welcome, answer);
-  outbox_.Send(answer);
-  outbox_.EnableCompression(welcome.compression, hello_.always_compress);
-  return Setup::kDone;
-}
 
 void Session::SayGoodbye(const char* reason) {
   const proto::Args_vesperGoodbye args{reason};
