@@ -359,8 +359,9 @@ def _parse_providers(root: ElementTree.Element, registry: Registry) -> None:
         number = int(element.get("number") or "0")
         spec_version = 1
         for enum in element.iterfind("require/enum"):
-            if (enum.get("name") or "").endswith("_SPEC_VERSION"):
-                spec_version = int(enum.get("value") or "1", 0)
+            # Not an alias of it, which has no value.
+            if (enum.get("name") or "").endswith("_SPEC_VERSION") and enum.get("value"):
+                spec_version = int(enum.get("value"), 0)
         registry.providers.append(
             Provider(
                 name=element.get("name") or "",
