@@ -33,6 +33,7 @@
   X(CmdBlitImage2)                        \
   X(CmdCopyBuffer)                        \
   X(CmdCopyBufferToImage)                 \
+  X(CmdCopyImage)                         \
   X(CmdCopyImageToBuffer)                 \
   X(CmdDispatch)                          \
   X(CmdDrawIndexed)                       \

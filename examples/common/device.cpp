@@ -49,7 +49,8 @@ Instance::Instance(const char* application_name, uint32_t api_version) {
 
 Instance::~Instance() { commands_.DestroyInstance(handle_, nullptr); }
 
-Device::Device(const Instance& instance, uint32_t index) : instance_(instance) {
+Device::Device(const Instance& instance, uint32_t index, const Arithmetic& wanted)
+    : instance_(instance) {
   const InstanceCommands& commands = instance.commands();
   uint32_t count = 0;
   Check(commands.EnumeratePhysicalDevices(instance.handle(), &count, nullptr),
@@ -79,7 +80,7 @@ Device::Device(const Instance& instance, uint32_t index) : instance_(instance) {
   }
   commands.GetPhysicalDeviceMemoryProperties(physical_device_, &memory_);
   ChooseQueueFamily();
-  CreateDevice();
+  CreateDevice(wanted);
 #define VESPER_LOAD(name) \
   commands_.name =        \
       Required<PFN_vk##name>(commands.GetDeviceProcAddr(handle_, "vk" #name), "vk" #name);
@@ -106,7 +107,7 @@ void Device::ChooseQueueFamily() {
   throw Failure(name_ + " has no queue that both draws and computes.");
 }
 
-void Device::CreateDevice() {
+void Device::CreateDevice(const Arithmetic& wanted) {
   VkPhysicalDeviceVulkan13Features features13 = {
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
   VkPhysicalDeviceVulkan12Features features12 = {
@@ -119,6 +120,11 @@ void Device::CreateDevice() {
     throw Failure(name_ + " lacks dynamic rendering, synchronization2, maintenance4 or timeline " +
                   "semaphores, which Vulkan 1.3 requires.");
   }
+  arithmetic_ = {.float16 = wanted.float16 && features12.shaderFloat16,
+                 .float64 = wanted.float64 && features.features.shaderFloat64,
+                 .int8 = wanted.int8 && features12.shaderInt8,
+                 .int16 = wanted.int16 && features.features.shaderInt16,
+                 .int64 = wanted.int64 && features.features.shaderInt64};
 
   // Only what is used is switched on; maintenance4 is, by any compute shader of SPIR-V 1.6.
   features13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
@@ -127,7 +133,14 @@ void Device::CreateDevice() {
                 .maintenance4 = VK_TRUE};
   features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                 .pNext = &features13,
+                .shaderFloat16 = arithmetic_.float16,
+                .shaderInt8 = arithmetic_.int8,
                 .timelineSemaphore = VK_TRUE};
+  features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+              .pNext = &features12,
+              .features = {.shaderFloat64 = arithmetic_.float64,
+                           .shaderInt64 = arithmetic_.int64,
+                           .shaderInt16 = arithmetic_.int16}};
   const float priority = 1.0f;
   const VkDeviceQueueCreateInfo queue_info = {
       .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -137,7 +150,7 @@ void Device::CreateDevice() {
   };
   const VkDeviceCreateInfo create_info = {
       .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-      .pNext = &features12,
+      .pNext = &features,
       .queueCreateInfoCount = 1,
       .pQueueCreateInfos = &queue_info,
   };

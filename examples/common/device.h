@@ -29,12 +29,21 @@ class Instance {
   InstanceCommands commands_;
 };
 
+// What a shader may compute with beside 32 bits.
+struct Arithmetic {
+  bool float16 = false;
+  bool float64 = false;
+  bool int8 = false;
+  bool int16 = false;
+  bool int64 = false;
+};
+
 class Device {
  public:
   // Opens the physical device at `index` in the order of vkEnumeratePhysicalDevices. Throws a
-  // Failure if there is none, or if it lacks something that the samples need. The instance must
-  // outlive the device.
-  Device(const Instance& instance, uint32_t index);
+  // Failure if there is none, or if it lacks something that the samples need. Of `wanted`, what the
+  // device has is switched on. The instance must outlive the device.
+  Device(const Instance& instance, uint32_t index, const Arithmetic& wanted = {});
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -48,6 +57,7 @@ class Device {
   const std::string& driver() const { return driver_; }
   const Instance& instance() const { return instance_; }
   uint32_t api_version() const { return api_version_; }
+  const Arithmetic& arithmetic() const { return arithmetic_; }
 
   // The first memory type among `allowed_types` (a bit mask) that has all of `required` and
   // `preferred`, else the first that has all of `required`. Throws a Failure if there is none.
@@ -59,7 +69,7 @@ class Device {
 
  private:
   void ChooseQueueFamily();
-  void CreateDevice();
+  void CreateDevice(const Arithmetic& wanted);
 
   const Instance& instance_;
   VkPhysicalDevice physical_device_ = VK_NULL_HANDLE;
@@ -67,6 +77,7 @@ class Device {
   std::string name_;
   std::string driver_;
   uint32_t api_version_ = 0;
+  Arithmetic arithmetic_;
   uint32_t queue_family_ = 0;
   VkDevice handle_ = VK_NULL_HANDLE;
   VkQueue queue_ = VK_NULL_HANDLE;
