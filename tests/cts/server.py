@@ -51,10 +51,16 @@ class Server:
             log = " / ".join(self._log.read_text(errors="replace").splitlines()[-3:])
             raise RunError(f"vesperd ended with status {self._process.returncode}: {log}")
 
-    def stop(self) -> None:
+    def complaints(self) -> list[str]:
+        """The lines of the log that are more than news."""
+        return [line for line in self._log.read_text(errors="replace").splitlines()
+                if re.search(r"vesperd\[\d+\] (warning|error|critical): ", line)]
+
+    def stop(self) -> int:
+        """Asks the server to end, and makes it if it doesn't; returns its status."""
         self._process.terminate()
         try:
-            self._process.wait(timeout=10)
+            return self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
