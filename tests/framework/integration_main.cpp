@@ -63,7 +63,8 @@ class TargetEnvironment : public ::testing::Environment {
       EXPECT_EQ(std::string::npos, server_->Log().find(phrase))
           << "A worker ended badly: " << phrase << ".";
     }
-    if (::testing::UnitTest::GetInstance()->Failed()) {
+    if (::testing::UnitTest::GetInstance()->Failed() ||
+        std::getenv("VESPER_TEST_SERVER_LAYERS") != nullptr) {
       std::cerr << "--- log of vesperd ---\n" << server_->Log() << "--- end of the log ---\n";
     }
     server_.reset();

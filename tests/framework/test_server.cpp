@@ -54,7 +54,10 @@ TestServer::TestServer(const TestTarget& target, const std::vector<std::string>&
   command.insert(command.end(), arguments.begin(), arguments.end());
   std::istringstream more(Variable("VESPER_TEST_SERVER_ARGUMENTS", ""));
   command.insert(command.end(), std::istream_iterator<std::string>(more), {});
-  process_ = ChildProcess::Start(command, {}, folder_.Path("log"), folder_.Path("log"));
+  // Layers are between the test and its driver, not between the server and the host's.
+  const std::map<std::string, std::string> layers = {
+      {"VK_INSTANCE_LAYERS", Variable("VESPER_TEST_SERVER_LAYERS", "")}};
+  process_ = ChildProcess::Start(command, layers, folder_.Path("log"), folder_.Path("log"));
   const std::string phrase = "listening on ";
   Eventually(
       [&] {
