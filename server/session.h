@@ -184,14 +184,16 @@ class Session {
   bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
 
   // Memory that is shared with the guest (session_sharing.cpp).
+  /// True if memory of the device, which is about to be created, may be shared: a program that may
+  /// bind memory to sparse resources must be able to bind any.
+  bool SharesMemory(const HostInstance::PhysicalDevice& physical,
+                    const VkDeviceCreateInfo& info) const;
   /// Tries what memory of the device can be shared, and says so.
   void ShareMemory(HostDevice& device);
   /// Of the guest's own pages, if that can be done.
   bool AllocateShared(HostDevice& device, proto::Args_vesperAllocateMemory& args);
   /// Says what has become of an allocation that was posted, or made.
   void TellShared(HostDevice& device, proto::ObjectId memory, bool is_shared);
-  /// True if memory that is shared is to be bound to a sparse resource.
-  static bool NamesShared(HostDevice& device, const proto::Args_vkQueueBindSparse& args);
   /// Puts the arguments of a command right that binds resources to shared memory; and destroys what
   /// a resource has kept. Before the command is executed.
   void PrepareSharing(HostDevice& device, uint16_t command, void* args);

@@ -100,7 +100,7 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
   }
   std::vector<const char*> extensions(info.ppEnabledExtensionNames,
                                       info.ppEnabledExtensionNames + info.enabledExtensionCount);
-  const bool shares_memory = shared_file_ != nullptr && physical->import_alignment != 0;
+  const bool shares_memory = SharesMemory(*physical, info);
   if (shares_memory) {
     extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     create_info.ppEnabledExtensionNames = extensions.data();

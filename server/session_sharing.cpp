@@ -2,8 +2,6 @@
 //
 // The session's part in sharing memory with the guest: what is shared is said (shared_memory.h),
 // and what the program binds to shared memory is put right (external_resources.h).
-#include <spdlog/spdlog.h>
-
 #include "proto/decoder.h"
 #include "server/chain.h"
 #include "server/session.h"
@@ -27,12 +25,26 @@ bool CanBindSparsely(const InstanceTable& instance, const HostInstance::Physical
          !physical.IsLavapipe();
 }
 
+bool EnablesSparseBinding(const VkDeviceCreateInfo& info) {
+  const auto* features = FindInChain<VkPhysicalDeviceFeatures2>(
+      info.pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
+  const VkPhysicalDeviceFeatures* enabled =
+      features != nullptr ? &features->features : info.pEnabledFeatures;
+  return enabled != nullptr && enabled->sparseBinding != VK_FALSE;
+}
+
 }  // namespace
 
+bool Session::SharesMemory(const HostInstance::PhysicalDevice& physical,
+                           const VkDeviceCreateInfo& info) const {
+  return shared_file_ != nullptr && physical.import_alignment != 0 &&
+         (!EnablesSparseBinding(info) || CanBindSparsely(instance_->table(), physical));
+}
+
 void Session::ShareMemory(HostDevice& device) {
-  auto shared = std::make_unique<SharedMemories>(
-      device.table(), device.handle(), device.physical().memory, device.physical().import_alignment,
-      *shared_file_, CanBindSparsely(instance_->table(), device.physical()));
+  auto shared =
+      std::make_unique<SharedMemories>(device.table(), device.handle(), device.physical().memory,
+                                       device.physical().import_alignment, *shared_file_);
   if (shared->types() != 0) {
     const proto::Args_vesperShareTypes args{device.id(), shared->types()};
     outbox_.Push(proto::command_number::vesperShareTypes, &args);
@@ -122,51 +134,8 @@ VkImage Session::ForMemory(HostDevice& device, VkImage image, VkDeviceMemory mem
       });
 }
 
-bool Session::NamesShared(HostDevice& device, const proto::Args_vkQueueBindSparse& args) {
-  const auto is_shared = [&](const auto* resources, uint32_t count) {
-    for (uint32_t i = 0; i < count; ++i) {
-      for (uint32_t k = 0; k < resources[i].bindCount; ++k) {
-        if (device.shared()->Find(resources[i].pBinds[k].memory)) {
-          return true;
-        }
-      }
-    }
-    return false;
-  };
-  for (uint32_t i = 0; i < args.bindInfoCount; ++i) {
-    const VkBindSparseInfo& info = args.pBindInfo[i];
-    if (is_shared(info.pBufferBinds, info.bufferBindCount) ||
-        is_shared(info.pImageOpaqueBinds, info.imageOpaqueBindCount) ||
-        is_shared(info.pImageBinds, info.imageBindCount)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 void Session::PrepareSharing(HostDevice& device, uint16_t command, void* args) {
   switch (command) {
-    case number::vkCreateBuffer:
-      if ((static_cast<proto::Args_vkCreateBuffer*>(args)->pCreateInfo->flags &
-           VK_BUFFER_CREATE_SPARSE_BINDING_BIT) != 0) {
-        device.shared()->ExpectSparseBinds();
-      }
-      break;
-    case number::vkCreateImage:
-      if ((static_cast<proto::Args_vkCreateImage*>(args)->pCreateInfo->flags &
-           VK_IMAGE_CREATE_SPARSE_BINDING_BIT) != 0) {
-        device.shared()->ExpectSparseBinds();
-      }
-      break;
-    case number::vkQueueBindSparse:
-      if (!device.shared()->binds_sparsely() &&
-          NamesShared(device, *static_cast<proto::Args_vkQueueBindSparse*>(args))) {
-        spdlog::error(
-            "the program binds memory sparsely that it allocated before it had a sparse resource, "
-            "and this driver can't do that with shared memory; use vesperd --share-memory=never");
-        device.ReportLost(VK_ERROR_DEVICE_LOST);
-      }
-      break;
     case number::vkBindBufferMemory: {
       auto& a = *static_cast<proto::Args_vkBindBufferMemory*>(args);
       a.buffer = ForMemory(device, a.buffer, a.memory, a.memoryOffset);

@@ -94,8 +94,8 @@ SharedPages SharedFile::Map(uint64_t offset, uint64_t size) const {
 
 SharedMemories::SharedMemories(const DeviceTable& vk, VkDevice device,
                                const VkPhysicalDeviceMemoryProperties& memory, uint64_t alignment,
-                               const SharedFile& file, bool binds_sparsely)
-    : vk_(vk), device_(device), file_(file), binds_sparsely_(binds_sparsely) {
+                               const SharedFile& file)
+    : vk_(vk), device_(device), file_(file) {
   // Pages lie where the system puts them.
   if (vk.vkGetMemoryHostPointerPropertiesEXT == nullptr || alignment > PageBytes()) {
     return;
@@ -137,7 +137,7 @@ VkResult SharedMemories::Import(const VkMemoryAllocateInfo& info, uint64_t size,
 VkResult SharedMemories::Allocate(const VkMemoryAllocateInfo& info, uint64_t offset,
                                   VkDeviceMemory* memory) {
   const uint64_t size = RoundUp(info.allocationSize, PageBytes());
-  if (size < info.allocationSize || (has_sparse_.load() && !binds_sparsely_)) {
+  if (size < info.allocationSize) {
     return VK_ERROR_OUT_OF_DEVICE_MEMORY;
   }
   SharedPages pages = file_.Map(offset, size);

@@ -17,7 +17,6 @@
 
 #include <vulkan/vulkan_core.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -70,21 +69,13 @@ class SharedFile {
 
 /// The shared allocations of one device, which was created with VK_EXT_external_memory_host.
 /// Thread-safe.
-///
-/// A driver may be able to import memory, and not to bind it to sparse resources. Then none is
-/// shared once there is a sparse resource: what will be bound to it is allocated after that as a
-/// rule, since the resource says how much.
 class SharedMemories {
  public:
   /// `alignment`: minImportedHostPointerAlignment. Tries out which types of memory can be imported.
-  /// `binds_sparsely`: imported memory can be bound to sparse resources.
   SharedMemories(const DeviceTable& vk, VkDevice device,
                  const VkPhysicalDeviceMemoryProperties& memory, uint64_t alignment,
-                 const SharedFile& file, bool binds_sparsely);
+                 const SharedFile& file);
 
-  bool binds_sparsely() const { return binds_sparsely_; }
-  /// There is a sparse resource.
-  void ExpectSparseBinds() { has_sparse_.store(true); }
   /// The types of memory that can be shared, as bits.
   uint32_t types() const { return types_; }
   /// Makes memory of the file's pages from `offset`. Any failure means that it can't be done here
@@ -111,8 +102,6 @@ class SharedMemories {
   const DeviceTable& vk_;
   const VkDevice device_;
   const SharedFile& file_;
-  const bool binds_sparsely_;
-  std::atomic<bool> has_sparse_{false};
   uint32_t types_ = 0;
   mutable std::mutex mutex_;
   std::unordered_map<VkDeviceMemory, Allocation> allocations_;

@@ -82,6 +82,16 @@ void Gpu::CreateQueuesAndDevice(const GpuOptions& options) {
   queue_info.queueCount = 1;
   queue_info.pQueuePriorities = &priority;
   features.Link(options.device_features);
+  if (!options.sparse) {
+    VkPhysicalDeviceFeatures& core = features.core.features;
+    for (VkBool32* sparse : {&core.sparseBinding, &core.sparseResidencyBuffer,
+                             &core.sparseResidencyImage2D, &core.sparseResidencyImage3D,
+                             &core.sparseResidency2Samples, &core.sparseResidency4Samples,
+                             &core.sparseResidency8Samples, &core.sparseResidency16Samples,
+                             &core.sparseResidencyAliased, &core.shaderResourceResidency}) {
+      *sparse = VK_FALSE;
+    }
+  }
   VkDeviceCreateInfo info{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
   info.pNext = &features.core;
   info.queueCreateInfoCount = 1;

@@ -53,6 +53,8 @@ struct GpuOptions {
   std::vector<const char*> device_extensions;
   void* device_features = nullptr;  // Chained behind the core features; nothing is enabled in it.
   const VkAllocationCallbacks* allocator = nullptr;
+  // The features of sparse resources. With them some drivers' memory can't be shared.
+  bool sparse = false;
 };
 
 // An instance and a device with one queue that does everything, and what almost every test does
@@ -66,7 +68,8 @@ class Gpu {
 
   // Creates the instance and picks the first physical device; throws if that fails.
   void OpenInstance(const GpuOptions& options = {});
-  // Creates the device with all core features that it has, its queue and a command pool.
+  // Creates the device with all core features that it has (but see `sparse`), its queue and a
+  // command pool.
   void OpenDevice(const GpuOptions& options = {});
   void Open(const GpuOptions& options = {});
   void CloseDevice();

@@ -240,7 +240,15 @@ TEST_F(BufferTest, TexelViews) {
   }
 }
 
-TEST_F(BufferTest, SparseBindingOfPages) {
+class SparseBufferTest : public BufferTest {
+ protected:
+  void Configure(GpuOptions& options) override { options.sparse = true; }
+
+  // `memory_first`: the memory is there, and in use, before there is any sparse resource.
+  void BindPages(bool memory_first);
+};
+
+void SparseBufferTest::BindPages(bool memory_first) {
   VESPER_REQUIRE(features.core.features.sparseBinding == VK_TRUE);
   VESPER_REQUIRE((queue_families[queue_family].queueFlags & VK_QUEUE_SPARSE_BINDING_BIT) != 0);
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
@@ -253,7 +261,10 @@ TEST_F(BufferTest, SparseBindingOfPages) {
   vk.GetDeviceBufferMemoryRequirements(device, &ahead, &page);
   const VkDeviceSize page_size = page.memoryRequirements.alignment;
   info.size = 4 * page_size;
-  const Owned<VkBuffer> buffer = Make(vk.CreateBuffer, vk.DestroyBuffer, info);
+  Owned<VkBuffer> buffer;
+  if (!memory_first) {
+    buffer = Make(vk.CreateBuffer, vk.DestroyBuffer, info);
+  }
   // Drivers need not offer memory for sparse buffers that the program may map, so a plain buffer
   // over the same memory shows what lies where.
   info.flags = 0;
@@ -264,6 +275,10 @@ TEST_F(BufferTest, SparseBindingOfPages) {
   VESPER_REQUIRE(types != 0 && plain_needs.size <= 4 * page_size);
   const Owned<VkDeviceMemory> memory = Allocate(4 * page_size, FindMemoryType(types, 0));
   ASSERT_EQ(VK_SUCCESS, vk.BindBufferMemory(device, plain, memory, 0));
+  if (memory_first) {
+    info.flags = VK_BUFFER_CREATE_SPARSE_BINDING_BIT;
+    buffer = Make(vk.CreateBuffer, vk.DestroyBuffer, info);
+  }
   const Buffer copy = MakeHostBuffer(gpu(), 4 * page_size);
 
   // The pages of the buffer lie in the memory in reverse order.
@@ -308,6 +323,10 @@ TEST_F(BufferTest, SparseBindingOfPages) {
     EXPECT_EQ(4 - i, data[(i + 1) * page_size - 1]);
   }
 }
+
+TEST_F(SparseBufferTest, SparseBindingOfPages) { BindPages(false); }
+
+TEST_F(SparseBufferTest, SparseBindingOfMemoryThatWasThereBefore) { BindPages(true); }
 
 }  // namespace
 }  // namespace vesper::tests

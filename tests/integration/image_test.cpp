@@ -390,7 +390,12 @@ TEST_F(ImageTest, MemoryRequirementsOfAllGenerationsAgree) {
   }
 }
 
-TEST_F(ImageTest, SparseImageFullyBound) {
+class SparseImageTest : public ImageTest {
+ protected:
+  void Configure(GpuOptions& options) override { options.sparse = true; }
+};
+
+TEST_F(SparseImageTest, SparseImageFullyBound) {
   VESPER_REQUIRE(features.core.features.sparseResidencyImage2D == VK_TRUE);
   VESPER_REQUIRE((queue_families[queue_family].queueFlags & VK_QUEUE_SPARSE_BINDING_BIT) != 0);
   uint32_t count = 0;

@@ -166,7 +166,12 @@ TEST_F(MemoryReachTest, UsageThatStandsInTheChain) {
   }
 }
 
-TEST_F(MemoryReachTest, MemoryBoundSparsely) {
+class SparseMemoryReachTest : public MemoryReachTest {
+ protected:
+  void Configure(GpuOptions& options) override { options.sparse = true; }
+};
+
+TEST_F(SparseMemoryReachTest, MemoryBoundSparsely) {
   VESPER_REQUIRE(features.core.features.sparseBinding == VK_TRUE);
   VESPER_REQUIRE((queue_families[queue_family].queueFlags & VK_QUEUE_SPARSE_BINDING_BIT) != 0);
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
