@@ -46,6 +46,8 @@ bool IsPlain(const VkMemoryAllocateInfo& info) {
       case VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO:
       case VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_MEMORY_ALLOCATE_INFO_NV:
       case VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT:
+      // To the host, what is imported is memory like any other.
+      case VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT:
         break;
       case VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO: {
         const auto& flags = *reinterpret_cast<const VkMemoryAllocateFlagsInfo*>(next);
@@ -89,7 +91,8 @@ std::optional<uint32_t> TakeLease(Device& device, const VkMemoryAllocateInfo& in
 
 /// True if the host may be able to make the allocation of the guest's own pages.
 bool MayShare(Device& device, const VkMemoryAllocateInfo& info) {
-  if (!IsPlain(info) || info.memoryTypeIndex >= VK_MAX_MEMORY_TYPES ||
+  if (!IsPlain(info) || FindImport(info) != nullptr ||
+      info.memoryTypeIndex >= VK_MAX_MEMORY_TYPES ||
       (device.sharing().types() & (1u << info.memoryTypeIndex)) == 0) {
     return false;
   }

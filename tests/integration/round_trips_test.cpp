@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <chrono>
+#include <cstring>
 #include <map>
 #include <set>
 #include <string>
@@ -133,6 +134,38 @@ TEST_F(RoundTripsTest, AddressesOfBuffers) {
   const SessionStatistics called = SessionOf(program(2));
   unsetenv("VESPER_PUSH");
   EXPECT_EQ(2u, called.Calls("vkGetBufferDeviceAddress")) << "the switch";
+}
+
+// As ffmpeg uploads its frames: pages of the program's own for each, and gone when it is done.
+TEST_F(RoundTripsTest, FramesThatAreImported) {
+  Gpu probe;
+  probe.OpenInstance();
+  VESPER_REQUIRE(probe.HasDeviceExtension(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME));
+  probe.Close();
+  const auto program = [](int frames) {
+    return [frames] {
+      GpuOptions options;
+      options.device_extensions = {VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME};
+      Gpu gpu;
+      gpu.OpenInstance();
+      gpu.OpenDevice(options);
+      const Buffer target = MakeHostBuffer(gpu, 1u << 16);
+      for (int frame = 1; frame <= frames; ++frame) {
+        const Buffer imported = MakeImportedBuffer(gpu, 1u << 16, VK_BUFFER_USAGE_TRANSFER_SRC_BIT);
+        std::memset(imported.data, frame, 1u << 16);
+        gpu.Execute([&](VkCommandBuffer commands) {
+          const VkBufferCopy all{0, 0, 1u << 16};
+          gpu.vk.CmdCopyBuffer(commands, imported.handle, target.handle, 1, &all);
+        });
+        EXPECT_EQ(frame, target.data[0]);
+        EXPECT_EQ(frame, target.data[(1u << 16) - 1]);
+      }
+    };
+  };
+  SessionOf(program(1));  // what such a buffer needs is known from now on
+  const SessionStatistics few = SessionOf(program(2));
+  const SessionStatistics many = SessionOf(program(40));
+  EXPECT_EQ(few.round_trips, many.round_trips) << Describe(many);
 }
 
 TEST_F(RoundTripsTest, TimestampsOfEachFrame) {
