@@ -66,6 +66,9 @@ class Device : public Dispatchable {
   void AddMapped(std::shared_ptr<Shadow> shadow);
   void RemoveMapped(const Shadow* shadow);
 
+  /// Semaphores that an acquired image has signalled and nobody has waited for yet.
+  std::atomic<uint32_t>& acquired_semaphores() { return acquired_semaphores_; }
+
   MemoryLease& lease() { return state_->lease; }
   Sharing& sharing() { return state_->sharing; }
   /// Allocations of memory that there are.
@@ -93,6 +96,7 @@ class Device : public Dispatchable {
   std::atomic<uint64_t> releases_{0};
   std::atomic<uint32_t> waiting_reach_{0};
   std::atomic<uint32_t> allocations_{0};
+  std::atomic<uint32_t> acquired_semaphores_{0};
   std::mutex mapped_mutex_;
   std::shared_ptr<Mapped> mapped_;  // coherent memory that is mapped; replaced while it is read
   std::mutex private_data_mutex_;

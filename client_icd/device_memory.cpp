@@ -275,6 +275,18 @@ void NoteBind(Device& device, VkDeviceMemory handle, uint32_t reach, bool is_wri
   }
 }
 
+VkResult ViewForDriver(Device& device, VkDeviceMemory handle, DriverView* view) {
+  DeviceMemory* memory = Find(device, handle);
+  if (memory == nullptr || !memory->is_host_visible || device.IsLost()) {
+    return VK_ERROR_MEMORY_MAP_FAILED;
+  }
+  if (const VkResult result = NeedShadow(device, handle, *memory); result != VK_SUCCESS) {
+    return result;
+  }
+  *view = device.session().shadows().ViewForDriver(*memory->shadow);
+  return memory->shadow->is_shared() ? VK_SUCCESS : Agree(device, handle, *memory);
+}
+
 void NoteSparseBinds(Device& device, uint32_t count, const VkBindSparseInfo* binds) {
   const auto note = [&device](const auto& infos, uint32_t info_count) {
     for (uint32_t i = 0; i < info_count; ++i) {

@@ -49,6 +49,16 @@ struct DeviceMemory {
 /// `size` may reach past the end of the allocation.
 void NoteBind(Device& device, VkDeviceMemory memory, uint32_t reach, bool is_written,
               uint64_t offset, uint64_t size);
+/// Memory as the driver itself sees it, which always has what the device wrote.
+struct DriverView {
+  const std::byte* begin = nullptr;
+  /// The file whose pages these are, from this offset on, or -1.
+  int file = -1;
+  uint64_t file_offset = 0;
+};
+/// Has the host push what the device writes there from now on, until the memory is freed. The
+/// program must not have it mapped, then or later.
+VkResult ViewForDriver(Device& device, VkDeviceMemory memory, DriverView* view);
 void NoteSparseBinds(Device& device, uint32_t count, const VkBindSparseInfo* binds);
 
 }  // namespace vesper::client

@@ -70,6 +70,7 @@ Environment Environment::Read() {
   environment.upload_cache = upload_cache == "off"      ? UploadCache::kOff
                              : upload_cache == "always" ? UploadCache::kAlways
                                                         : UploadCache::kAuto;
+  environment.shares_pictures = Variable("VESPER_PRESENT") != "copy";
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");

@@ -31,6 +31,8 @@ enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
 ///   VESPER_BATCH   off: every command is written to the link by itself, at once
 ///   VESPER_UPLOAD_CACHE  off, always or auto: what is uploaded once more travels as a hash never,
 ///                  always, or (the default) if the link is slow (proto/chunks.h)
+///   VESPER_PRESENT  copy: pictures for windows are sent to the window system, which else maps them
+///                  where it can (docs/windows.md)
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
@@ -52,6 +54,7 @@ struct Environment {
   uint32_t pushes = kPushAll;  ///< a set of PushKind
   bool batches = true;
   UploadCache upload_cache = UploadCache::kAuto;
+  bool shares_pictures = true;  ///< with the window system
   bool debug_sync = false;
   bool debug_log = false;
   std::string stats;

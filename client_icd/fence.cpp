@@ -31,6 +31,14 @@ void AttachFence(Session& session, VkFence fence, const std::shared_ptr<QueuePro
   }
 }
 
+void SignalFence(Device& device, VkFence fence) {
+  const std::lock_guard lock(device.session().progress_mutex());
+  if (Fence* object = Find(device, fence)) {
+    object->signaled = true;
+    device.session().NotifyProgress();
+  }
+}
+
 namespace entry {
 
 VKAPI_ATTR VkResult VKAPI_CALL vkCreateFence(VkDevice device, const VkFenceCreateInfo* pCreateInfo,

@@ -8,6 +8,7 @@
 
 namespace vesper::client {
 
+class Device;
 class Session;
 
 /// Guarded by Session::progress_mutex().
@@ -25,5 +26,8 @@ struct Fence {
 /// The fence is signalled once `queue` has reached `batch`. With Session::progress_mutex() held.
 void AttachFence(Session& session, VkFence fence, const std::shared_ptr<QueueProgress>& queue,
                  uint64_t batch);
+
+/// The fence is signalled now, by the guest itself.
+void SignalFence(Device& device, VkFence fence);
 
 }  // namespace vesper::client

@@ -16,6 +16,7 @@
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
 #include "client_icd/reach.h"
+#include "client_icd/wsi/swapchain.h"
 #include "proto/image_copy.h"
 #include "proto/records_gen.h"
 
@@ -64,6 +65,34 @@ Send SendOf(const VkImageCreateInfo& info) {
 /// How large an image is only the driver knows: it is taken to reach to the end of its memory.
 void NoteImageBind(Device& device, VkDeviceMemory memory, uint64_t offset) {
   NoteBind(device, memory, kReachImages, true, offset, VK_WHOLE_SIZE);
+}
+
+/// The swapchain whose images the image is to be bound to, or null.
+VkSwapchainKHR FindSwapchain(const void* chain) {
+  const auto* like = FindInChain<VkImageSwapchainCreateInfoKHR>(
+      chain, VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR);
+  return like == nullptr ? VK_NULL_HANDLE : like->swapchain;
+}
+
+/// The bindings with the memory of the swapchains' images that they name; empty if they name none.
+std::vector<VkBindImageMemoryInfo> BindsToSwapchains(Device& device,
+                                                     const VkBindImageMemoryInfo* binds,
+                                                     uint32_t count) {
+  std::vector<VkBindImageMemoryInfo> with_memory;
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto* to = FindInChain<VkBindImageMemorySwapchainInfoKHR>(
+        binds[i].pNext, VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
+    const Swapchain* swapchain = to == nullptr ? nullptr : Swapchain::Find(device, to->swapchain);
+    if (swapchain == nullptr) {
+      continue;
+    }
+    if (with_memory.empty()) {
+      with_memory.assign(binds, binds + count);
+    }
+    with_memory[i].memory = swapchain->memory(to->imageIndex);
+    with_memory[i].memoryOffset = 0;
+  }
+  return with_memory;
 }
 
 /// Offsets of regions in the data that travel.
@@ -154,6 +183,12 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateImage(VkDevice device, const VkImageCreat
   Device& owner = Device::From(device);
   const Allocator allocator(pAllocator, owner.allocator());
   *pImage = VK_NULL_HANDLE;
+  VkImageCreateInfo like_swapchain;
+  if (FindSwapchain(pCreateInfo->pNext) != VK_NULL_HANDLE) {
+    like_swapchain = *pCreateInfo;
+    MakeLikeSwapchainImage(like_swapchain);
+    pCreateInfo = &like_swapchain;
+  }
   Image* image = allocator.New<Image>(VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
   if (image == nullptr) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -206,6 +241,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory(VkDevice device, VkImage image,
 VKAPI_ATTR VkResult VKAPI_CALL vkBindImageMemory2(VkDevice device, uint32_t bindInfoCount,
                                                   const VkBindImageMemoryInfo* pBindInfos) {
   Device& owner = Device::From(device);
+  const std::vector<VkBindImageMemoryInfo> with_memory =
+      BindsToSwapchains(owner, pBindInfos, bindInfoCount);
+  pBindInfos = with_memory.empty() ? pBindInfos : with_memory.data();
   proto::Args_vkBindImageMemory2 args{device, bindInfoCount, pBindInfos};
   const VkResult result = SendResult(
       owner, WantsStatus(pBindInfos, bindInfoCount) ? Send::kCall : Send::kPost,

@@ -105,6 +105,19 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceFeatures2(VkPhysicalDevice physica
     placed->memoryMapRangePlaced = can_place;
     placed->memoryUnmapReserve = can_place;
   }
+  if (auto* ids = FindInChain<VkPhysicalDevicePresentIdFeaturesKHR>(
+          pFeatures->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR)) {
+    ids->presentId = VK_TRUE;
+  }
+  if (auto* waits = FindInChain<VkPhysicalDevicePresentWaitFeaturesKHR>(
+          pFeatures->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR)) {
+    waits->presentWait = VK_TRUE;
+  }
+  if (auto* maintenance = FindInChain<VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT>(
+          pFeatures->pNext,
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_EXT)) {
+    maintenance->swapchainMaintenance1 = VK_TRUE;
+  }
 }
 
 VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties(VkPhysicalDevice physicalDevice,

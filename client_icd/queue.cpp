@@ -17,6 +17,7 @@
 #include "client_icd/reach.h"
 #include "client_icd/semaphore.h"
 #include "client_icd/wait.h"
+#include "client_icd/wsi/acquired_semaphores.h"
 #include "proto/records_gen.h"
 
 namespace vesper::client {
@@ -134,7 +135,7 @@ Reached ReachOfBatches(Device& device, const Batch* batches, uint32_t count) {
 /// Everything that the three kinds of submission have in common. `args` must not name the fence,
 /// which the host does not know.
 template <typename Batch>
-VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* batches,
+VkResult Submit(Queue& queue, uint16_t number, const void* args, HostBatches<Batch>& batches,
                 uint32_t count, VkFence fence) {
   Device& device = queue.device();
   Session& session = queue.session();
@@ -142,11 +143,12 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, const Batch* ba
     return VK_ERROR_DEVICE_LOST;
   }
   if (const VkResult pending = device.TakePendingError(kErrors)) {
+    batches.TakeBack();
     return pending;
   }
   // What the program points to is read without the lock: it may have to be fetched (downloads.h).
   std::vector<PendingSignal> signals;
-  ForEachSignal(batches, count, [&](uint32_t batch, const Signal& signal) {
+  ForEachSignal(batches.data(), count, [&](uint32_t batch, const Signal& signal) {
     signals.push_back({batch, ToId(signal.semaphore), signal.value});
   });
   {
@@ -178,6 +180,18 @@ VkResult Queue::TakePendingError(uint32_t reportable) {
 }
 void Queue::ReleaseMemory(const Reached& reached) { device_.ReleaseMemory(reached); }
 
+VkResult Queue::SubmitForPresenting(const VkSubmitInfo& batch, uint64_t* number) {
+  ReleaseMemory(Reached(kReachNothing));
+  const auto queue = reinterpret_cast<VkQueue>(this);
+  const VkResult result = entry::written::vkQueueSubmit(queue, 1, &batch, VK_NULL_HANDLE);
+  if (result == VK_SUCCESS) {
+    // Vulkan has the program synchronise the queue: nobody has submitted anything since.
+    const std::lock_guard lock(session().progress_mutex());
+    *number = progress_->submitted;
+  }
+  return result;
+}
+
 void Queue::LetGo() {
   {
     const std::lock_guard lock(session().progress_mutex());
@@ -202,23 +216,26 @@ namespace written {
 
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueSubmit(VkQueue queue, uint32_t submitCount,
                                              const VkSubmitInfo* pSubmits, VkFence fence) {
-  const proto::Args_vkQueueSubmit args{queue, submitCount, pSubmits, VK_NULL_HANDLE};
-  return Submit(Queue::From(queue), proto::command_number::vkQueueSubmit, &args, pSubmits,
+  HostBatches submits(Queue::From(queue).device(), pSubmits, submitCount);
+  const proto::Args_vkQueueSubmit args{queue, submitCount, submits.data(), VK_NULL_HANDLE};
+  return Submit(Queue::From(queue), proto::command_number::vkQueueSubmit, &args, submits,
                 submitCount, fence);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueSubmit2(VkQueue queue, uint32_t submitCount,
                                               const VkSubmitInfo2* pSubmits, VkFence fence) {
-  const proto::Args_vkQueueSubmit2 args{queue, submitCount, pSubmits, VK_NULL_HANDLE};
-  return Submit(Queue::From(queue), proto::command_number::vkQueueSubmit2, &args, pSubmits,
+  HostBatches submits(Queue::From(queue).device(), pSubmits, submitCount);
+  const proto::Args_vkQueueSubmit2 args{queue, submitCount, submits.data(), VK_NULL_HANDLE};
+  return Submit(Queue::From(queue), proto::command_number::vkQueueSubmit2, &args, submits,
                 submitCount, fence);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL vkQueueBindSparse(VkQueue queue, uint32_t bindInfoCount,
                                                  const VkBindSparseInfo* pBindInfo, VkFence fence) {
   NoteSparseBinds(Queue::From(queue).device(), bindInfoCount, pBindInfo);
-  const proto::Args_vkQueueBindSparse args{queue, bindInfoCount, pBindInfo, VK_NULL_HANDLE};
-  return Submit(Queue::From(queue), proto::command_number::vkQueueBindSparse, &args, pBindInfo,
+  HostBatches binds(Queue::From(queue).device(), pBindInfo, bindInfoCount);
+  const proto::Args_vkQueueBindSparse args{queue, bindInfoCount, binds.data(), VK_NULL_HANDLE};
+  return Submit(Queue::From(queue), proto::command_number::vkQueueBindSparse, &args, binds,
                 bindInfoCount, fence);
 }
 

@@ -36,6 +36,9 @@ class Queue : public Dispatchable {
   uint32_t index() const { return index_; }
   VkDeviceQueueCreateFlags flags() const { return flags_; }
   const std::shared_ptr<QueueProgress>& progress() const { return progress_; }
+  /// One batch that the program did not submit itself, and its number. Reaches no memory that the
+  /// program has mapped.
+  VkResult SubmitForPresenting(const VkSubmitInfo& batch, uint64_t* number);
   /// The program has waited until nothing is pending. The host's driver is told, so that it is done
   /// with everything that the queue used before the program destroys any of it.
   void LetGo();

@@ -75,6 +75,9 @@ VKAPI_ATTR void VKAPI_CALL vkDestroySemaphore(VkDevice device, VkSemaphore semap
     owner.session().store().Free(ToId(semaphore));
   }
   if (object != nullptr) {
+    if (object->is_acquired) {
+      --owner.acquired_semaphores();
+    }
     const Allocator allocator = object->allocator;
     allocator.Delete(object);
   }

@@ -134,6 +134,9 @@ class Session {
     return !IsSync() && (environment_.posts & kind) == kind;
   }
 
+  /// True if the window system may map pictures (VESPER_PRESENT).
+  bool SharesPictures() const { return environment_.shares_pictures; }
+
   /// True if the guest is to have facts of this kind before the program asks (VESPER_PUSH).
   bool Pushes(PushKind kind) const { return !IsSync() && (environment_.pushes & kind) != 0; }
 

@@ -148,7 +148,10 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
   // What only the guest implements is none of the host's business, even if its driver has it.
   for (const VkStructureType type :
        {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_FEATURES_EXT,
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT}) {
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT,
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR,
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR,
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_EXT}) {
     welcome_.structs[proto::StructRecordByType(type)->number] = false;
   }
   known_structs_ = proto::KnownStructs(welcome_.structs);
@@ -166,7 +169,7 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
 void Session::OfferGuestExtensions() {
   for (const proto::ExtensionInfo& extension : proto::Extensions()) {
     const std::string_view name = extension.name;
-    if (!extension.is_guest ||
+    if (!extension.is_guest || extension.is_instance ||
         (name == VK_EXT_MAP_MEMORY_PLACED_EXTENSION_NAME && !shadows_->CanPlace())) {
       continue;
     }

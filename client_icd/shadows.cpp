@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <new>
 
+#include "client_icd/device_memory.h"
 #include "client_icd/environment.h"
 #include "client_icd/session.h"
 #include "client_icd/shadow_sender.h"
@@ -243,6 +244,12 @@ void Shadows::LeaveView(Shadow& shadow) {
   }
   views_.erase(shadow.view_.range.begin);
   shadow.SetView({});
+}
+
+DriverView Shadows::ViewForDriver(const Shadow& shadow) {
+  const Lock lock(mutex_);
+  const ShadowArena::Piece& piece = shadow.piece_;
+  return {piece.driver, piece.in_file ? arena_->file() : -1, piece.file_offset};
 }
 
 std::byte* Shadows::Map(Shadow& shadow) {

@@ -26,6 +26,7 @@
 namespace vesper::client {
 
 class Session;
+struct DriverView;
 struct Environment;
 
 /// Thread-safe.
@@ -68,6 +69,9 @@ class Shadows {
   std::shared_ptr<Shadow> Import(proto::ObjectId memory, uint64_t size, std::byte* begin);
   void Remove(proto::ObjectId memory);
   std::shared_ptr<Shadow> Find(proto::ObjectId memory);
+
+  /// Where the driver itself sees the shadow, and where it lies in the file.
+  DriverView ViewForDriver(const Shadow& shadow);
 
   /// The program's pointer to the start of the allocation, where it chose nothing else. Null if the
   /// system refuses.

@@ -169,7 +169,7 @@ class Model:
             return self.policy.excluded[provider.name]
         if not self.lock.strict and not self.lock.knows_extension(provider.name):
             return "newer than proto/schema.lock"
-        if provider.platform:
+        if provider.platform and provider.name not in self.policy.instance_extensions:
             return f"belongs to the platform '{provider.platform}'"
         if provider.provisional:
             return "provisional"
@@ -283,7 +283,7 @@ class Model:
     def _is_required(self, owner: str, f: Field, op: Op, in_command: Command | None) -> bool:
         """Whether null is no valid value where there are elements, as far as the worker itself or
         its first step into the driver would follow it."""
-        if op.kind in ("kDropped", "kHandle", "kTypedHandle", "kRecord", "kUnion", "kChain"):
+        if op.kind in ("kDropped", "kHandle", "kTypedHandle", "kRecord", "kUnion", "kChain", "kLayout"):
             return False
         if (f.optional and f.optional[0]) or f.type == "VkBaseOutStructure":
             return False
@@ -308,6 +308,9 @@ class Model:
             return Op("kDropped", f.name, item.offset)
         if f.type in reg.func_pointers:
             return Op("kDropped", f.name, item.offset)
+        if key in self.policy.layouts:
+            self.applied_rules.add(("layouts", key))
+            return Op("kLayout", f.name, item.offset)
         is_struct = f.type in reg.structs or f.type in reg.struct_aliases
         canonical = reg.struct_aliases.get(f.type, f.type)
         if f.object_type:

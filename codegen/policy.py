@@ -58,6 +58,7 @@ class Policy:
     dropped_types: set[str]
     dropped_members: set[str]
     dropped_structs: dict[str, str]
+    layouts: set[str]
     opaque: set[str]
     untyped: dict[str, str]
     selections: dict[str, list[str]]
@@ -70,8 +71,8 @@ class Policy:
     def names(self) -> set[str]:
         """The structs and commands that the rules name."""
         members = [
-            *self.conditional, *self.lenient, *self.dropped_members, *self.opaque, *self.untyped,
-            *self.selections, *self.masked, *self.inout, *self.nested_lengths, *self.lengths,
+            *self.conditional, *self.lenient, *self.dropped_members, *self.layouts, *self.opaque,
+            *self.untyped, *self.selections, *self.masked, *self.inout, *self.nested_lengths, *self.lengths,
         ]  # fmt: skip
         return {
             *(member.split(".")[0] for member in members), *self.custom_guest, *self.custom_host,
@@ -181,6 +182,7 @@ def load(path: Path) -> Policy:
             for entry in _take(data, "dropped_structs", "the file")
             for name in entry["names"]
         },
+        layouts=set(_take(data, "layouts", "the file")["members"]),
         opaque=set(_take(data, "opaque", "the file")["members"]),
         untyped=_take(data, "untyped", "the file"),
         selections=_take(data, "selections", "the file"),

@@ -72,7 +72,7 @@ def _refuse_idle(table: str, keys: Iterable[str]) -> None:
 def _member_tables(policy: Policy) -> dict[str, Iterable[str]]:
     return {
         "conditional": policy.conditional, "lenient": policy.lenient,
-        "dropped.members": policy.dropped_members, "opaque": policy.opaque,
+        "dropped.members": policy.dropped_members, "layouts": policy.layouts, "opaque": policy.opaque,
         "untyped": policy.untyped, "selections": policy.selections, "masked": policy.masked,
         "inout": policy.inout, "nested_length": policy.nested_lengths, "lengths": policy.lengths,
     }  # fmt: skip

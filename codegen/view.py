@@ -216,6 +216,7 @@ class View:
             ),
             "result_offset": result_offset,
             "by_hand": self._by_hand(command),
+            "of_host": not self._is_of_windows(command),
             "core_version": self._core_version(command),
             "brought_by": self._extensions_of(command),
             "aliases": command.command.aliases,
@@ -252,6 +253,14 @@ class View:
         if tasks == {"synchronization"}:
             return "kReachImages"
         return "kReachEverything"
+
+    def _is_of_windows(self, command: RemoteCommand) -> bool:
+        """True for what only extensions for windows bring, which the host's driver has no part in."""
+        guest = {e.name for e in self.model.extensions if e.is_guest}
+        names = {p for ps in command.providers.values() for p in ps}
+        return command.kind == "local" and names <= guest and any(
+            "surface" in name or "swapchain" in name or "present" in name for name in names
+        )
 
     # For docs/coverage.md.
 

@@ -120,6 +120,8 @@ void Decoder::Operation(const Record& record, const Op& op, std::byte* value, Pa
     case OpKind::kDropped:
       StoreField<uint64_t>(value, op.offset, 0);
       return;
+    case OpKind::kLayout:
+      return;
     case OpKind::kHandle:
       for (uint32_t i = 0; i < op.count; ++i) {
         const uint64_t id = LoadField<uint64_t>(value, op.offset + 8 * i);

@@ -46,6 +46,11 @@ void Encoder::Operation(const Record& record, const Op& op, const std::byte* val
         Slot(slot + 8 * i, send ? IdOf(static_cast<HandleType>(op.type), handle) : 0);
       }
       return;
+    case OpKind::kLayout:
+      if (part != Part::kReply) {
+        buffer_.Patch(slot, LayoutOnHost(LoadField<VkImageLayout>(value, op.offset)));
+      }
+      return;
     case OpKind::kTypedHandle: {
       const uint64_t handle = LoadField<uint64_t>(value, op.offset);
       const int32_t object_type = static_cast<int32_t>(EvaluateLength(op.length, value));

@@ -3,6 +3,8 @@
 // Native structs to wire. proto/PROTOCOL.md, "Records", is the format.
 #pragma once
 
+#include <vulkan/vulkan_core.h>
+
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -26,6 +28,12 @@ class KnownStructs {
 
 /// Turns a native handle into an object id.
 using IdOfHandle = uint64_t (*)(HandleType type, uint64_t handle);
+
+/// The layout that an image has on the host while it has `layout` in the guest. To present an image
+/// is to copy from it, so it is as it has to be for that.
+constexpr VkImageLayout LayoutOnHost(VkImageLayout layout) {
+  return layout == VK_IMAGE_LAYOUT_PRESENT_SRC_KHR ? VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL : layout;
+}
 
 /// Encodes records into a buffer. Not thread-safe; cheap to make.
 class Encoder {

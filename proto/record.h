@@ -30,6 +30,7 @@ enum class OpKind : uint8_t {
   kRecords,         // pointer to `length` records of `type`
   kRecordPointers,  // pointer to `length` pointers to one record of `type` each
   kPlainPointers,   // pointer to `length` pointers to `inner` elements of `size` bytes each
+  kLayout,          // an image's layout, which may be one that only the guest knows
 };
 
 enum class LengthKind : uint8_t {

@@ -21,6 +21,8 @@ size_t OpBytes(const Op& op) {
       return static_cast<size_t>(op.size) * op.count;
     case OpKind::kUnion:
       return Unions()[op.type].size;
+    case OpKind::kLayout:
+      return 0;  // copied with what is around it
     default:
       return 8;
   }

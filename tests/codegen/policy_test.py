@@ -91,6 +91,7 @@ UNKNOWN = {
     "dropped.members": (
         lambda p: p.dropped_members.add("VkSubmitInfo.nothing"), "VkSubmitInfo.nothing"),
     "dropped_structs": (lambda p: p.dropped_structs.update(VkNothing="never"), "VkNothing"),
+    "layouts": (lambda p: p.layouts.add("VkSubmitInfo.nothing"), "VkSubmitInfo.nothing"),
     "opaque": (lambda p: p.opaque.add("vkQueueSubmit.nothing"), "vkQueueSubmit.nothing"),
     "untyped": (
         lambda p: p.untyped.update({"vkGetPipelinePropertiesEXT.pPipelineProperties": "VkNothing"}),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/framework/record_comparer.h"
 
+#include <vulkan/vulkan_core.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -137,6 +139,14 @@ std::string Comparer::Member(const Record& record, const Op& op, const std::byte
         }
       }
       return {};
+    case OpKind::kLayout: {
+      auto expected = LoadField<VkImageLayout>(a, op.offset);
+      if (expected == VK_IMAGE_LAYOUT_PRESENT_SRC_KHR) {
+        expected = VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL;
+      }
+      const bool arrives = mode == Mode::kWhole || mode == Mode::kRequest;
+      return arrives && LoadField<VkImageLayout>(b, op.offset) != expected ? "layouts differ" : "";
+    }
     case OpKind::kTypedHandle: {
       const auto expected = mode == Mode::kShape ? 0 : LoadField<uint64_t>(a, op.offset);
       return mode != Mode::kReply && LoadField<uint64_t>(b, op.offset) != expected

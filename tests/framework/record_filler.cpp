@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/framework/record_filler.h"
 
+#include <vulkan/vulkan_core.h>
+
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -73,6 +75,8 @@ size_t OpBytes(const Op& op) {
       return static_cast<size_t>(op.size) * op.count;
     case OpKind::kUnion:
       return proto::Unions()[op.type].size;
+    case OpKind::kLayout:
+      return sizeof(VkImageLayout);
     default:
       return 8;
   }
@@ -226,6 +230,11 @@ void RecordFiller::FillOp(const Record& record, const Op& op, std::byte* value, 
         const bool null = shape_.OneIn(5);
         const uint64_t handle = MakeHandle(static_cast<proto::HandleType>(op.type));
         StoreField(value, op.offset + 8 * i, !present ? kGarbagePointer : null ? 0 : handle);
+      }
+      return;
+    case OpKind::kLayout:
+      if (shape_.OneIn(2)) {
+        StoreField(value, op.offset, VK_IMAGE_LAYOUT_PRESENT_SRC_KHR);
       }
       return;
     case OpKind::kTypedHandle: {
