@@ -71,13 +71,15 @@ Environment Environment::Read() {
                              : upload_cache == "always" ? UploadCache::kAlways
                                                         : UploadCache::kAuto;
   environment.shares_pictures = Variable("VESPER_PRESENT") != "copy";
+  environment.archives_uploads = Variable("VESPER_UPLOAD_ARCHIVE") == "on";
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");
   environment.debug_log = HasWord(debug, "log");
   environment.stats = Variable("VESPER_STATS");
   const std::string cache = Variable("VESPER_CACHE");
   environment.cache = cache != "off";
-  environment.cache_folder = cache == "memory" ? std::string() : CacheFolder();
+  environment.key_folder = CacheFolder();
+  environment.cache_folder = cache == "memory" ? std::string() : environment.key_folder;
   const std::string compress = Variable("VESPER_COMPRESS");
   environment.compression = compress == "off"    ? 0
                             : compress == "lz4"  ? proto::kLz4

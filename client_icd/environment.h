@@ -26,13 +26,15 @@ enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
 ///                  resources, pipelines, descriptors, memory (posts.h); off: none of it. All if
 ///                  not set
 ///   VESPER_PUSH  what the guest has before the program asks, or keeps up to date while it goes on
-///                  asking: addresses, queries, events, budget (pushes.h); off: none of it. All if
-///                  not set
+///                  asking: addresses, queries, events, budget, timestamps (pushes.h); off: none of
+///                  it. All if not set
 ///   VESPER_BATCH   off: every command is written to the link by itself, at once
 ///   VESPER_UPLOAD_CACHE  off, always or auto: what is uploaded once more travels as a hash never,
 ///                  always, or (the default) if the link is slow (proto/chunks.h)
 ///   VESPER_PRESENT  copy: pictures for windows are sent to the window system, which else maps them
 ///                  where it can (docs/windows.md)
+///   VESPER_UPLOAD_ARCHIVE  on: so it does in later sessions with the same server, if that keeps
+///                  uploads on disk (archive_key.h)
 ///   VESPER_DEBUG   words separated by commas:
 ///                    sync  every posted command waits until the host has executed it
 ///                    log   the session's beginning and end on stderr, and what it chose
@@ -55,11 +57,13 @@ struct Environment {
   bool batches = true;
   UploadCache upload_cache = UploadCache::kAuto;
   bool shares_pictures = true;  ///< with the window system
+  bool archives_uploads = false;
   bool debug_sync = false;
   bool debug_log = false;
   std::string stats;
   bool cache = true;
   std::string cache_folder;  ///< empty: remembered in memory
+  std::string key_folder;    ///< of this user's keys; empty: there is none
 
   static Environment Read();
 };

@@ -216,6 +216,7 @@ bool Session::HandlePush(const proto::Command& command) {
     case number::vesperLeaseMemory:
     case number::vesperShareTypes:
     case number::vesperSharedMemory:
+    case number::vesperArchivedChunks:
     case number::vesperQueryResults:
     case number::vesperEventState:
     case number::vesperGoodbye:
@@ -246,6 +247,11 @@ bool Session::HandlePush(const proto::Command& command) {
     case number::vesperEventState:
       pushed_events_.Apply(*static_cast<const proto::Args_vesperEventState*>(raw));
       return true;
+    case number::vesperArchivedChunks: {
+      const auto& archived = *static_cast<const proto::Args_vesperArchivedChunks*>(raw);
+      return chunks_ != nullptr && chunks_->Learn({archived.pLow, archived.chunkCount},
+                                                  {archived.pHigh, archived.chunkCount});
+    }
     case number::vesperQueryResults:
       return pushed_queries_.Apply(*static_cast<const proto::Args_vesperQueryResults*>(raw));
     case number::vesperPoisoned: {

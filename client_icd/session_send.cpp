@@ -209,7 +209,7 @@ bool Session::WriteQueued() {
     rest = rest.subspan(frame.size());
     proto::ChunkedFrame chunked;
     const bool is_cut = bytes >= proto::kMinChunkedBytes && bytes <= chunks_->capacity() / 2 &&
-                        chunked.Cut({&frame, 1});
+                        chunked.Cut({&frame, 1}, chunks_->key());
     if (!(is_cut ? WriteChunked(chunked) : WriteParts({&frame, 1}))) {
       return false;
     }
@@ -238,7 +238,7 @@ bool Session::WriteChunked(const proto::ChunkedFrame& frame) {
 void Session::PostChunked(std::span<const std::span<const std::byte>> parts) {
   try {
     proto::ChunkedFrame frame;
-    if (!frame.Cut(parts)) {
+    if (!frame.Cut(parts, chunks_->key())) {
       Lose("memory is out");
       return;
     }

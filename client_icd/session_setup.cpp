@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client_icd/answers.h"
+#include "client_icd/archive_key.h"
 #include "client_icd/session.h"
 #include "client_icd/shadows.h"
 #include "proto/record.h"
@@ -100,6 +101,17 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
                     std::string* error) {
   hello.offers_memory =
       shadows >= 0 && environment_.shares_memory && connection_->PassesDescriptors();
+  std::optional<proto::HashKey> archive_key;
+  if (environment_.archives_uploads && environment_.upload_cache != UploadCache::kOff &&
+      !environment_.debug_sync) {
+    archive_key = ReadArchiveKey(environment_.key_folder);
+    if (archive_key) {
+      hello.archive_key.assign(archive_key->begin(), archive_key->end());
+    } else {
+      Say("uploads are not archived: expected a folder for this user's key, got '" +
+          environment_.key_folder + "', which can't be used; set VESPER_CACHE_DIR to one that can");
+    }
+  }
   proto::Buffer buffer;
   proto::EncodeHello(hello, buffer);
   SetupDeadline deadline(*connection_, timeout);
@@ -161,7 +173,8 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
   piece_bytes_.store(compressor_.PieceBytes());
   if (welcome_.chunk_mebibytes > 1 && environment_.upload_cache != UploadCache::kOff &&
       !environment_.debug_sync) {
-    chunks_ = std::make_unique<proto::ChunkSender>(size_t{welcome_.chunk_mebibytes} << 20);
+    chunks_ = std::make_unique<proto::ChunkSender>(size_t{welcome_.chunk_mebibytes} << 20,
+                                                   welcome_.archives ? archive_key : std::nullopt);
   }
   return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
 }

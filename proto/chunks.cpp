@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "proto/limits.h"
@@ -62,7 +63,8 @@ void CutChunks(std::span<const std::byte> bytes,
   }
 }
 
-bool ChunkedFrame::Cut(std::span<const std::span<const std::byte>> parts) {
+bool ChunkedFrame::Cut(std::span<const std::span<const std::byte>> parts,
+                       const std::optional<HashKey>& key) {
   copy_.Clear();
   runs_.clear();
   size_t bytes = 0;
@@ -98,15 +100,36 @@ bool ChunkedFrame::Cut(std::span<const std::span<const std::byte>> parts) {
       if (chunk.size() < kMinChunkBytes) {
         add_literal(chunk);  // the end
       } else {
-        runs_.push_back({chunk, true, HashOf(chunk)});
+        runs_.push_back({chunk, true, key ? HashOf(chunk, *key) : HashOf(chunk)});
       }
     });
   }
   return true;
 }
 
+bool ChunkSender::Learn(std::span<const uint64_t> low, std::span<const uint64_t> high) {
+  if (!key_ || low.size() != high.size()) {
+    return false;
+  }
+  const std::lock_guard lock(archived_mutex_);
+  try {
+    for (size_t i = 0; i < low.size(); ++i) {
+      archived_.insert({low[i], high[i]});
+    }
+  } catch (const std::bad_alloc&) {
+    // What is not known is sent.
+  }
+  return true;
+}
+
+bool ChunkSender::IsArchived(const Hash128& hash) const {
+  const std::lock_guard lock(archived_mutex_);
+  return archived_.contains(hash);
+}
+
 std::span<const std::span<const std::byte>> ChunkSender::Tell(const ChunkedFrame::Run& run) {
-  if (!run.is_chunk || run.bytes.size() > capacity() || known_.Has(run.hash)) {
+  if (!run.is_chunk || run.bytes.size() > capacity() || known_.Has(run.hash) ||
+      IsArchived(run.hash)) {
     return {};
   }
   known_.Add(run.hash, run.bytes.size(), {});
@@ -131,7 +154,10 @@ std::span<const std::span<const std::byte>> ChunkSender::Refer(const ChunkedFram
     size_t end = i;
     // What lies in the copy behind each other is one run. A chunk that was forgotten meanwhile is
     // literal.
-    while (end < runs.size() && !(runs[end].is_chunk && known_.Name(runs[end].hash) != nullptr)) {
+    const auto is_there = [this](const ChunkedFrame::Run& run) {
+      return run.is_chunk && (known_.Name(run.hash) != nullptr || IsArchived(run.hash));
+    };
+    while (end < runs.size() && !is_there(runs[end])) {
       literal += runs[end++].bytes.size();
     }
     const bool has_chunk = end < runs.size();
@@ -161,8 +187,25 @@ bool ChunkStore::Take(std::span<const std::byte> payload) {
     return false;
   }
   const std::span<const std::byte> chunk = payload.subspan(sizeof(bytes), bytes);
-  chunks_.Add(HashOf(chunk), bytes, {chunk.begin(), chunk.end()});
+  ChunkArchive* archive = archive_.load(std::memory_order_acquire);
+  const Hash128 hash = archive == nullptr ? HashOf(chunk) : HashOf(chunk, archive->key());
+  chunks_.Add(hash, bytes, {chunk.begin(), chunk.end()});
+  if (archive != nullptr) {
+    archive->Keep(hash, chunk);
+  }
   return true;
+}
+
+bool ChunkStore::Copy(const Hash128& hash, std::span<std::byte> out) {
+  if (const std::vector<std::byte>* chunk = chunks_.Name(hash); chunk != nullptr) {
+    if (chunk->size() != out.size()) {
+      return false;
+    }
+    std::memcpy(out.data(), chunk->data(), chunk->size());
+    return true;
+  }
+  ChunkArchive* archive = archive_.load(std::memory_order_acquire);
+  return archive != nullptr && archive->Read(hash, out);
 }
 
 bool ChunkStore::Resolve(std::span<const std::byte> payload, Buffer& out) {
@@ -195,12 +238,10 @@ bool ChunkStore::Resolve(std::span<const std::byte> payload, Buffer& out) {
     }
     used += literal.size();
     if (run.chunk != 0) {
-      const std::vector<std::byte>* chunk = chunks_.Name(hash);
-      if (chunk == nullptr || chunk->size() != run.chunk) {
+      if (!Copy(hash, {out.At(begin + used), run.chunk})) {
         return false;
       }
-      std::memcpy(out.At(begin + used), chunk->data(), chunk->size());
-      used += chunk->size();
+      used += run.chunk;
     }
   }
   return used == bytes && reader.AtEnd();

@@ -18,13 +18,22 @@
 //                {u32 literal bytes, u32 bytes of a chunk}, the chunk's hash (two u64) unless it
 //                has no bytes, and the literal bytes, which come before the chunk's
 // Everything is padded to 8.
+//
+// An *archive* keeps chunks for later sessions of the same tenant, who is whoever knows a key
+// (client_icd/archive_key.h). Then all hashes are made with that key, for what is on disk may have
+// come from anywhere. The host tells which chunks are there; they may be named as well, and stay
+// for as long as the session. They are not counted among those above.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
+#include <mutex>
+#include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -90,6 +99,18 @@ class ChunkTable {
   std::map<Hash128, typename std::list<Chunk>::iterator> index_;
 };
 
+/// Chunks that outlast a session, as their receiver sees them. Thread-safe.
+class ChunkArchive {
+ public:
+  virtual ~ChunkArchive() = default;
+  /// What its chunks are named by.
+  virtual const HashKey& key() const = 0;
+  /// Copies the chunk; false if there is none of this name and size that is whole.
+  virtual bool Read(const Hash128& hash, std::span<std::byte> out) = 0;
+  /// Keeps the chunk, if there is room and it is not there.
+  virtual void Keep(const Hash128& hash, std::span<const std::byte> chunk) = 0;
+};
+
 /// A frame of commands, cut. It is a copy, so others may write to the original.
 class ChunkedFrame {
  public:
@@ -101,7 +122,8 @@ class ChunkedFrame {
 
   /// Takes one whole frame in parts, of which the large ones are cut. False if memory is out, or
   /// the frame is too large to be sent so.
-  bool Cut(std::span<const std::span<const std::byte>> parts);
+  bool Cut(std::span<const std::span<const std::byte>> parts,
+           const std::optional<HashKey>& key = std::nullopt);
 
   const std::vector<Run>& runs() const { return runs_; }
   size_t payload_bytes() const { return copy_.size() - kFrameHeaderBytes; }
@@ -116,9 +138,14 @@ class ChunkedFrame {
 /// What a sender knows of the receiver's chunks. Not thread-safe.
 class ChunkSender {
  public:
-  explicit ChunkSender(size_t capacity) : known_(capacity) {}
+  /// `key`: that of the receiver's archive, if it has one.
+  explicit ChunkSender(size_t capacity, std::optional<HashKey> key = std::nullopt)
+      : known_(capacity), key_(key) {}
 
   size_t capacity() const { return known_.capacity(); }
+  const std::optional<HashKey>& key() const { return key_; }
+  /// The halves of the hashes of chunks in the archive. False if there should be none. Any thread.
+  bool Learn(std::span<const uint64_t> low, std::span<const uint64_t> high);
   /// The frame that tells the receiver of the chunk, in parts, if it doesn't know it; else nothing.
   /// To be written next. May throw std::bad_alloc.
   std::span<const std::span<const std::byte>> Tell(const ChunkedFrame::Run& run);
@@ -128,7 +155,12 @@ class ChunkSender {
  private:
   struct Nothing {};
 
+  bool IsArchived(const Hash128& hash) const;
+
   ChunkTable<Nothing> known_;
+  const std::optional<HashKey> key_;
+  mutable std::mutex archived_mutex_;  // archived_
+  std::set<Hash128> archived_;
   Buffer head_;
   std::vector<std::span<const std::byte>> parts_;
 };
@@ -138,6 +170,8 @@ class ChunkStore {
  public:
   explicit ChunkStore(size_t capacity) : chunks_(capacity) {}
 
+  /// Uses an archive, which outlives this; before the sender hears of it. Any thread.
+  void SetArchive(ChunkArchive* archive) { archive_.store(archive, std::memory_order_release); }
   /// Takes the payload of a chunk's frame; false if it is malformed, or memory is out.
   [[nodiscard]] bool Take(std::span<const std::byte> payload);
   /// The payload that a referring frame stands for; false if that is malformed, stands for more
@@ -145,7 +179,11 @@ class ChunkStore {
   [[nodiscard]] bool Resolve(std::span<const std::byte> payload, Buffer& out);
 
  private:
+  /// False if there is no such chunk of this size.
+  bool Copy(const Hash128& hash, std::span<std::byte> out);
+
   ChunkTable<std::vector<std::byte>> chunks_;
+  std::atomic<ChunkArchive*> archive_{nullptr};
 };
 
 }  // namespace vesper::proto

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,12 @@ struct Hash128 {
 
 /// The same on all machines and in all builds.
 Hash128 HashOf(std::span<const std::byte> bytes);
+
+/// Whoever doesn't know the key can neither tell a content's hash nor look for two with the same.
+using HashKey = std::array<std::byte, 32>;
+
+/// BLAKE2b: the same on all machines and in all builds.
+Hash128 HashOf(std::span<const std::byte> bytes, const HashKey& key);
 
 /// Notices bytes that were damaged, or belong to another `seed`.
 uint64_t ChecksumOf(std::span<const std::byte> bytes, uint64_t seed);

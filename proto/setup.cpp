@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "proto/frame.h"
+#include "proto/hash.h"
 #include "proto/reader.h"
 #include "proto/record.h"
 
@@ -139,6 +140,7 @@ void EncodeHello(const Hello& hello, Buffer& buffer) {
   PutString(buffer, hello.application_name);
   PutString(buffer, hello.engine_name);
   PutString(buffer, hello.program);
+  PutVector(buffer, hello.archive_key);
   PutVector(buffer, hello.command_hashes);
   PutVector(buffer, hello.struct_hashes);
   buffer.PutValue<uint64_t>(hello.extensions.size());
@@ -166,6 +168,10 @@ bool DecodeHello(std::span<const std::byte> payload, Hello* hello, std::string* 
   hello->application_name = TakeString(reader);
   hello->engine_name = TakeString(reader);
   hello->program = TakeString(reader);
+  hello->archive_key = TakeVector<std::byte>(reader, sizeof(HashKey));
+  if (!hello->archive_key.empty() && hello->archive_key.size() != sizeof(HashKey)) {
+    reader.Fail();
+  }
   hello->command_hashes = TakeVector<uint32_t>(reader, 0x10000);
   hello->struct_hashes = TakeVector<uint32_t>(reader, 0x10000);
   const uint64_t extensions = reader.Value<uint64_t>();
@@ -187,6 +193,7 @@ void EncodeWelcome(const Welcome& welcome, Buffer& buffer) {
   PutPreamble(buffer, welcome.protocol_version);
   buffer.PutValue<uint64_t>(welcome.page_size);
   buffer.PutValue<uint64_t>(uint64_t{welcome.chunk_mebibytes} << 32 | welcome.compression);
+  buffer.PutValue<uint64_t>(welcome.archives ? 1 : 0);
   PutString(buffer, welcome.server_version);
   PutString(buffer, welcome.why_not_shared);
   PutFlags(buffer, welcome.commands);
@@ -204,6 +211,7 @@ bool DecodeWelcome(std::span<const std::byte> payload, Welcome* welcome, std::st
   const auto sending = reader.Value<uint64_t>();
   welcome->compression = static_cast<uint32_t>(sending);
   welcome->chunk_mebibytes = static_cast<uint32_t>(sending >> 32);
+  welcome->archives = reader.Value<uint64_t>() != 0;
   welcome->server_version = TakeString(reader);
   welcome->why_not_shared = TakeString(reader);
   welcome->commands = TakeFlags(reader);

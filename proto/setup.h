@@ -18,7 +18,7 @@
 namespace vesper::proto {
 
 /// Changes only when set-up, frames or the encoding itself change in a way that hashes don't show.
-inline constexpr uint32_t kProtocolVersion = 4;
+inline constexpr uint32_t kProtocolVersion = 5;
 inline constexpr uint64_t kProtocolMagic = 0x0000'7265'7073'6576;  // "vesper"
 
 struct Hello {
@@ -37,6 +37,9 @@ struct Hello {
   /// The guest's file of shadows came along (Connection::TakeDescriptor): host-visible memory may
   /// be made of its pages.
   bool offers_memory = false;
+  /// What chunks (chunks.h) are archived under for later sessions: sizeof(HashKey) bytes, or none
+  /// if they are not to be.
+  std::vector<std::byte> archive_key;
   uint32_t application_version = 0;
   uint32_t engine_version = 0;
   uint32_t api_version = 0;
@@ -56,6 +59,8 @@ struct Welcome {
   uint32_t compression = 0;
   /// MiB of chunks (chunks.h) that the host keeps for this session.
   uint32_t chunk_mebibytes = 0;
+  /// Chunks are archived, and named by hashes with the guest's key.
+  bool archives = false;
   std::string server_version;
   /// Why memory is not shared, in a sentence; empty if it is, as far as devices allow.
   std::string why_not_shared;

@@ -106,6 +106,30 @@ bool MakeFolder(const std::string& path) {
 
 }  // namespace
 
+void ReadArchiveFile(
+    int fd,
+    const std::function<void(const proto::Hash128& hash, uint64_t offset, uint32_t bytes)>& found) {
+  FileHeader header{};
+  if (!ReadValue(fd, 0, &header) || header.magic != kMagic || header.version != kVersion) {
+    return;
+  }
+  std::vector<std::byte> chunk;
+  uint64_t at = sizeof(header);
+  RecordHeader record{};
+  while (ReadValue(fd, at, &record) && record.bytes != 0 && record.bytes <= proto::kMaxChunkBytes &&
+         record.zero == 0) {
+    at += sizeof(record);
+    chunk.resize(record.bytes);
+    if (!ReadAt(fd, at, chunk)) {
+      return;  // its session was killed in the middle, or writes it right now
+    }
+    if (proto::ChecksumOf(chunk, record.hash.low) == record.checksum) {
+      found(record.hash, at, record.bytes);
+    }
+    at += proto::Align8(record.bytes);
+  }
+}
+
 std::unique_ptr<FileArchive> FileArchive::Open(const std::string& folder, const proto::HashKey& key,
                                                uint64_t limit, std::string* error) {
   struct stat status{};
@@ -158,10 +182,6 @@ void FileArchive::LoadFile(size_t file, const Tell& tell) {
     const std::lock_guard lock(mutex_);
     fd = files_[file].fd.get();
   }
-  FileHeader header{};
-  if (!ReadValue(fd, 0, &header) || header.magic != kMagic || header.version != kVersion) {
-    return;
-  }
   std::vector<uint64_t> low;
   std::vector<uint64_t> high;
   const auto tell_all = [&] {
@@ -171,29 +191,17 @@ void FileArchive::LoadFile(size_t file, const Tell& tell) {
     low.clear();
     high.clear();
   };
-  std::vector<std::byte> chunk;
-  uint64_t at = sizeof(header);
-  RecordHeader record{};
-  while (ReadValue(fd, at, &record) && record.bytes != 0 && record.bytes <= proto::kMaxChunkBytes &&
-         record.zero == 0) {
-    at += sizeof(record);
-    chunk.resize(record.bytes);
-    if (!ReadAt(fd, at, chunk)) {
-      break;  // its session was killed in the middle, or writes it right now
+  ReadArchiveFile(fd, [&](const proto::Hash128& hash, uint64_t offset, uint32_t bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      places_.emplace(hash, Place{file, offset, bytes});
     }
-    if (proto::ChecksumOf(chunk, record.hash.low) == record.checksum) {
-      {
-        const std::lock_guard lock(mutex_);
-        places_.emplace(record.hash, Place{file, at, record.bytes});
-      }
-      low.push_back(record.hash.low);
-      high.push_back(record.hash.high);
-    }
-    at += proto::Align8(record.bytes);
+    low.push_back(hash.low);
+    high.push_back(hash.high);
     if (low.size() == kToldAtOnce) {
       tell_all();
     }
-  }
+  });
   tell_all();
 }
 

@@ -32,6 +32,12 @@
 
 namespace vesper::server {
 
+/// Calls `found` for each record of an archive's file that is whole and good, up to the first that
+/// is torn: its name, and where in the file its bytes are.
+void ReadArchiveFile(
+    int fd,
+    const std::function<void(const proto::Hash128& hash, uint64_t offset, uint32_t bytes)>& found);
+
 /// The archive of one session. Thread-safe.
 class FileArchive : public proto::ChunkArchive {
  public:

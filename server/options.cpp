@@ -93,6 +93,14 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
          "again over a slow link (default 64; 0 keeps nothing)")
       ->type_name("MIB")
       ->check(CLI::Range(0, 1 << 16));
+  app.add_option("--upload-archive", options.worker.upload_archive,
+                 "Folder in which uploads are kept for later sessions of guests that ask for it "
+                 "(VESPER_UPLOAD_ARCHIVE=on there; default: nothing is)")
+      ->type_name("FOLDER");
+  app.add_option("--upload-archive-limit", options.worker.upload_archive_mebibytes,
+                 "MiB that the folder may take; what was not used for longest goes (default 1024)")
+      ->type_name("MIB")
+      ->check(CLI::Range(1, 1 << 24));
   app.add_option(
          "--max-sessions", options.max_sessions,
          "Guests served at the same time (default " + std::to_string(kDefaultMaxSessions) + ")")

@@ -28,6 +28,7 @@
 #include "proto/arena.h"
 #include "proto/decoder.h"
 #include "proto/frame.h"
+#include "proto/hash.h"
 #include "proto/records_gen.h"
 #include "proto/setup.h"
 #include "server/command_observer.h"
@@ -55,6 +56,11 @@ class Session {
   enum class Setup { kDone, kNoDriver, kInvalid };
   /// What the set-up offers of proto/chunks.h; before the hello.
   void OfferChunks(uint32_t mebibytes) { chunk_mebibytes_ = mebibytes; }
+  /// Is called with the key of a guest that wants its chunks archived; false if they are not.
+  /// Before the hello.
+  void OfferArchive(std::function<bool(const proto::HashKey& key)> open) {
+    open_archive_ = std::move(open);
+  }
   /// Answers the guest's hello: welcome or refusal. `error` says why it was refused.
   Setup HandleHello(std::span<const std::byte> payload, std::string* error);
   /// Executes the commands of one frame. False if the guest sent something invalid (`error`).
@@ -70,6 +76,8 @@ class Session {
   void SetObserver(CommandObserver* observer) { observer_ = observer; }
   /// Waits until all tasks have ended. Any thread.
   void WaitForTasks() { tasks_.WaitForAll(); }
+  /// Tells the guest the halves of the hashes of chunks that are archived. Any thread.
+  void TellArchived(std::span<const uint64_t> low, std::span<const uint64_t> high);
   /// Tells the guest that the session ends, and why.
   void SayGoodbye(const char* reason);
 
@@ -246,6 +254,7 @@ class Session {
   transport::Connection& connection_;
   bool may_share_ = true;
   uint32_t chunk_mebibytes_ = 0;
+  std::function<bool(const proto::HashKey& key)> open_archive_;
   Statistics statistics_;
   Outbox outbox_;
   proto::Hello hello_;

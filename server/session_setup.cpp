@@ -3,6 +3,8 @@
 // The set-up of a session: what the guest says in its hello, and what it is told (proto/setup.h).
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "proto/setup.h"
 #include "server/session.h"
 
@@ -29,6 +31,11 @@ Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::str
   welcome.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
   welcome.compression = hello_.compression & proto::kAllCompression;
   welcome.chunk_mebibytes = chunk_mebibytes_;
+  if (open_archive_ && !hello_.archive_key.empty()) {
+    proto::HashKey key;
+    std::ranges::copy(hello_.archive_key, key.begin());
+    welcome.archives = open_archive_(key);
+  }
   welcome.server_version = VESPER_VERSION;
   welcome.commands = proto::Intersect(proto::CommandHashes(), hello_.command_hashes);
   welcome.structs = proto::Intersect(proto::StructHashes(), hello_.struct_hashes);
@@ -56,6 +63,12 @@ Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::str
   outbox_.Send(answer);
   outbox_.EnableCompression(welcome.compression, hello_.always_compress);
   return Setup::kDone;
+}
+
+void Session::TellArchived(std::span<const uint64_t> low, std::span<const uint64_t> high) {
+  const proto::Args_vesperArchivedChunks args{static_cast<uint32_t>(low.size()), low.data(),
+                                              high.data()};
+  outbox_.Push(proto::command_number::vesperArchivedChunks, &args);
 }
 
 }  // namespace vesper::server

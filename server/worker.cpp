@@ -4,7 +4,8 @@
 //
 // Three threads besides those of the queues, the tasks and the driver. The reader receives frames
 // into a bounded inbox and notices when the guest goes; the session's thread executes them; a third
-// waits for the front's SIGTERM, so that the guest can be told. When the guest is gone, nothing
+// waits for the front's SIGTERM, so that the guest can be told. (One more, at the beginning, may
+// read what earlier sessions have archived.) When the guest is gone, nothing
 // that is left matters: the process ends at once, even from the middle of a driver call, and the
 // system takes back what the GPU held. That is also why nothing is destroyed here at the end.
 #include "server/worker.h"
@@ -22,6 +23,7 @@
 #include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/frame.h"
+#include "server/file_archive.h"
 #include "server/inbox.h"
 #include "server/session.h"
 
@@ -93,6 +95,15 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, Session& sessio
   End(status);
 }
 
+void TellArchive(FileArchive& archive, Session& session) {
+  size_t count = 0;
+  archive.Load([&](std::span<const uint64_t> low, std::span<const uint64_t> high) {
+    count += low.size();
+    session.TellArchived(low, high);
+  });
+  spdlog::debug("{} chunks of earlier uploads are there", count);
+}
+
 /// SIGTERM, blocked everywhere else, becomes a goodbye.
 void WaitForTermination(Session& session) {
   sigset_t signals;
@@ -137,6 +148,20 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
   });
   session.OfferChunks(options.upload_cache_mebibytes);
   proto::ChunkStore chunks(size_t{options.upload_cache_mebibytes} << 20);
+  std::unique_ptr<FileArchive> archive;
+  if (!options.upload_archive.empty() && options.upload_cache_mebibytes != 0) {
+    session.OfferArchive([&](const proto::HashKey& key) {
+      std::string why;
+      archive = FileArchive::Open(options.upload_archive, key,
+                                  uint64_t{options.upload_archive_mebibytes} << 20, &why);
+      if (archive == nullptr) {
+        spdlog::warn("uploads are not kept: {}", why);
+        return false;
+      }
+      chunks.SetArchive(archive.get());
+      return true;
+    });
+  }
   std::thread reader([&] { ReadFrames(*connection, inbox, session, chunks); });
   std::thread terminator([&] { WaitForTermination(session); });
 
@@ -157,6 +182,10 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
     } else {
       spdlog::info("{} is '{}', process {}", options.peer, session.hello().program,
                    session.hello().pid);
+      if (archive != nullptr) {
+        // The guest need not wait for the disk.
+        std::thread([&] { TellArchive(*archive, session); }).detach();
+      }
       while (const std::optional<ReceivedFrame> frame = inbox.Take()) {
         if (frame->type != proto::FrameType::kCommands) {
           error = "expected commands, got another hello";

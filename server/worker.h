@@ -30,7 +30,10 @@ struct WorkerOptions {
   std::optional<unsigned> threads;  ///< Nothing: DefaultThreads(); 0: all is done in the stream.
   /// MiB of what a session uploads that are kept, for it not to send them again; 0: none.
   uint32_t upload_cache_mebibytes = 64;
-  std::string peer;  ///< Who the guest is, for logs.
+  /// The folder where what guests upload is kept for later sessions, if they ask; empty: nowhere.
+  std::string upload_archive;
+  uint32_t upload_archive_mebibytes = 1024;  ///< What all tenants together may take there.
+  std::string peer;                          ///< Who the guest is, for logs.
 };
 
 /// How a session ended, as the exit status of the process that served it.

@@ -62,6 +62,11 @@ std::vector<std::string> WorkerArguments(const std::string& peer, const Options&
     arguments.push_back("--device=" + options.worker.device_selector);
   }
   arguments.push_back("--upload-cache=" + std::to_string(options.worker.upload_cache_mebibytes));
+  if (!options.worker.upload_archive.empty()) {
+    arguments.push_back("--upload-archive=" + options.worker.upload_archive);
+    arguments.push_back("--upload-archive-limit=" +
+                        std::to_string(options.worker.upload_archive_mebibytes));
+  }
   if (options.worker.threads) {
     arguments.push_back("--threads=" + std::to_string(*options.worker.threads));
   }

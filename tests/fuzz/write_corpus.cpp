@@ -160,6 +160,15 @@ void WritePatches(const std::filesystem::path& folder) {
   }
 }
 
+// Two records, which the fuzzer gives their checksums.
+void WriteArchive(const std::filesystem::path& folder) {
+  std::vector<uint64_t> words(2);
+  for (uint64_t i = 0; i < 2; ++i) {
+    words.insert(words.end(), {i, i, 12, 0, 1, 2});
+  }
+  Write(folder, "two", std::string(1, '\0'), std::as_bytes(std::span(words)));
+}
+
 }  // namespace
 }  // namespace vesper::tests
 
@@ -174,5 +183,6 @@ int main(int argc, char** argv) {
   vesper::tests::WriteSetup(folder / "setup");
   vesper::tests::WritePatches(folder / "memory_patch");
   vesper::tests::WriteAnswers(folder / "answer_file");
+  vesper::tests::WriteArchive(folder / "file_archive");
   return 0;
 }

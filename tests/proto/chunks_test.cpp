@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -227,6 +228,148 @@ TEST_F(Chunks, WithoutAnAgreementThereAreNone) {
   EXPECT_THAT(splitter_.Error(), HasSubstr("expected a frame header"));
 }
 
+// An archive in memory.
+class Shelf final : public ChunkArchive {
+ public:
+  explicit Shelf(uint8_t seed) { key_.fill(std::byte{seed}); }
+  const HashKey& key() const override { return key_; }
+  bool Read(const Hash128& hash, std::span<std::byte> out) override {
+    const auto found = chunks_.find(hash);
+    if (found == chunks_.end() || found->second.size() != out.size()) {
+      return false;
+    }
+    std::ranges::copy(found->second, out.begin());
+    ++reads_;
+    return true;
+  }
+  void Keep(const Hash128& hash, std::span<const std::byte> chunk) override {
+    EXPECT_EQ(hash, HashOf(chunk, key_));
+    chunks_[hash] = {chunk.begin(), chunk.end()};
+  }
+  void Forget() { chunks_.clear(); }
+  // Tells the sender of everything.
+  bool Tell(ChunkSender& sender) const {
+    std::vector<uint64_t> low;
+    std::vector<uint64_t> high;
+    for (const auto& [hash, chunk] : chunks_) {
+      low.push_back(hash.low);
+      high.push_back(hash.high);
+    }
+    return sender.Learn(low, high);
+  }
+  size_t size() const { return chunks_.size(); }
+  size_t reads() const { return reads_; }
+
+ private:
+  HashKey key_;
+  std::map<Hash128, Bytes> chunks_;
+  size_t reads_ = 0;
+};
+
+// Sessions one after the other, with one archive.
+class ArchivedChunks : public testing::Test {
+ protected:
+  struct Result {
+    size_t sent = 0;
+    bool arrived = false;
+  };
+  // A session that sends `payload`, with what the archive has been told before.
+  Result Run(const Bytes& payload, bool is_told) {
+    ChunkSender sender(kCapacity, shelf_.key());
+    ChunkStore store(kCapacity);
+    store.SetArchive(&shelf_);
+    EXPECT_TRUE(!is_told || shelf_.Tell(sender));
+    FrameSplitter splitter(kMaxFrameBytes);
+    splitter.SetChunks(&store);
+    const Bytes frame = FrameOf(payload);
+    const std::span<const std::byte> part(frame);
+    ChunkedFrame cut;
+    EXPECT_TRUE(cut.Cut({&part, 1}, sender.key()));
+    Bytes wire;
+    const auto write = [&wire](Parts parts) {
+      for (const auto bytes : parts) {
+        wire.insert(wire.end(), bytes.begin(), bytes.end());
+      }
+    };
+    for (const ChunkedFrame::Run& run : cut.runs()) {
+      write(sender.Tell(run));
+    }
+    write(sender.Refer(cut));
+    Result result{wire.size(), false};
+    std::span<const std::byte> rest(wire);
+    while (!rest.empty() && !splitter.Failed()) {
+      const std::span<std::byte> space = splitter.BeginReceive();
+      const size_t bytes = std::min(space.size(), rest.size());
+      std::memcpy(space.data(), rest.data(), bytes);
+      splitter.EndReceive(bytes);
+      rest = rest.subspan(bytes);
+      while (const std::optional<Frame> received = splitter.Next()) {
+        result.arrived = std::ranges::equal(received->payload, payload);
+      }
+    }
+    return result;
+  }
+
+  static constexpr size_t kCapacity = 1u << 20;
+  Shelf shelf_{7};
+};
+
+TEST_F(ArchivedChunks, ALaterSessionNamesThem) {
+  const Bytes payload = Noise(4 << 20, 20);  // more than a session keeps
+  const Result first = Run(payload, true);
+  EXPECT_TRUE(first.arrived);
+  EXPECT_GT(first.sent, payload.size());
+  EXPECT_GT(shelf_.size(), 20u);
+  EXPECT_EQ(shelf_.reads(), 0u);
+  const Result second = Run(payload, true);
+  EXPECT_TRUE(second.arrived);
+  EXPECT_LT(second.sent, payload.size() / 50);
+  EXPECT_EQ(shelf_.reads(), shelf_.size());
+}
+
+TEST_F(ArchivedChunks, WhatTheSenderWasNotToldIsSent) {
+  const Bytes payload = Noise(512 << 10, 21);
+  Run(payload, true);
+  const Result second = Run(payload, false);
+  EXPECT_TRUE(second.arrived);
+  EXPECT_GT(second.sent, payload.size());
+}
+
+TEST_F(ArchivedChunks, WhatIsGoneIsAnErrorAndNothingElse) {
+  const Bytes payload = Noise(512 << 10, 22);
+  Run(payload, true);
+  ChunkSender sender(kCapacity, shelf_.key());
+  ASSERT_TRUE(shelf_.Tell(sender));
+  const Bytes frame = FrameOf(payload);
+  const std::span<const std::byte> part(frame);
+  ChunkedFrame cut;
+  ASSERT_TRUE(cut.Cut({&part, 1}, sender.key()));
+  shelf_.Forget();
+  Buffer referring;
+  for (const auto bytes : sender.Refer(cut)) {
+    referring.Put(bytes.data(), bytes.size());
+  }
+  ChunkStore store(kCapacity);
+  store.SetArchive(&shelf_);
+  Buffer out;
+  EXPECT_FALSE(store.Resolve(referring.Bytes().subspan(kFrameHeaderBytes), out));
+}
+
+TEST_F(ArchivedChunks, TheNameDependsOnTheKey) {
+  const Bytes bytes = Noise(100'000, 23);
+  EXPECT_EQ(HashOf(bytes, Shelf(1).key()), HashOf(bytes, Shelf(1).key()));
+  EXPECT_NE(HashOf(bytes, Shelf(1).key()), HashOf(bytes, Shelf(2).key()));
+  EXPECT_NE(HashOf(bytes, Shelf(1).key()), HashOf(bytes));
+}
+
+TEST_F(ArchivedChunks, WithoutAKeyNothingMayBeTold) {
+  ChunkSender sender(kCapacity);
+  EXPECT_FALSE(shelf_.Tell(sender));
+  ChunkSender with_key(kCapacity, shelf_.key());
+  const uint64_t half = 1;
+  EXPECT_FALSE(with_key.Learn({&half, 1}, {}));
+}
+
 TEST_F(Chunks, MalformedPayloadsAreErrors) {
   Buffer out;
   const auto refuses = [&](std::initializer_list<uint32_t> words) {
@@ -243,10 +386,11 @@ TEST_F(Chunks, MalformedPayloadsAreErrors) {
   EXPECT_TRUE(refuses({0, 4'000'000'000, 0, 0, 0, 0})) << "runs of nothing";
   EXPECT_TRUE(refuses({kMaxUnpackedBytes + 8, 0}));
   EXPECT_TRUE(refuses({4, 1, 4, 0, 1, 0}));
+  ChunkStore* store = &store_;
   const auto refuses_chunk = [&](uint64_t announced, size_t bytes) {
     Bytes payload(8 + bytes);
     std::memcpy(payload.data(), &announced, 8);
-    return !store_.Take(payload);
+    return !store->Take(payload);
   };
   EXPECT_FALSE(refuses_chunk(3, 8));
   EXPECT_TRUE(refuses_chunk(0, 0));
@@ -254,7 +398,8 @@ TEST_F(Chunks, MalformedPayloadsAreErrors) {
   EXPECT_TRUE(refuses_chunk(3, 16));
   EXPECT_TRUE(refuses_chunk(UINT64_MAX, 8));
   EXPECT_TRUE(refuses_chunk(kMaxChunkBytes + 8, kMaxChunkBytes + 8));
-  store_ = ChunkStore(100);
+  ChunkStore small(100);
+  store = &small;
   EXPECT_TRUE(refuses_chunk(200, 200)) << "more than is kept";
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/frame.h"
+#include "proto/hash.h"
 #include "proto/record.h"
 #include "proto/walk.h"
 
@@ -25,6 +26,7 @@ Hello MakeHello() {
   hello.compression = 3;
   hello.always_compress = true;
   hello.offers_memory = true;
+  hello.archive_key.assign(sizeof(HashKey), std::byte{3});
   hello.application_version = 3;
   hello.engine_version = 4;
   hello.api_version = 0x404000;
@@ -42,6 +44,7 @@ Welcome MakeWelcome() {
   welcome.page_size = 4096;
   welcome.compression = 2;
   welcome.server_version = "1.2.3";
+  welcome.archives = true;
   welcome.why_not_shared = "no reason";
   welcome.commands = {false, true, true, false};
   welcome.structs = {true, false};
@@ -68,6 +71,7 @@ TEST(Setup, HelloArrivesAsItWasSent) {
   EXPECT_EQ(decoded.compression, hello.compression);
   EXPECT_EQ(decoded.always_compress, hello.always_compress);
   EXPECT_EQ(decoded.offers_memory, hello.offers_memory);
+  EXPECT_EQ(decoded.archive_key, hello.archive_key);
   EXPECT_EQ(decoded.application_version, hello.application_version);
   EXPECT_EQ(decoded.engine_version, hello.engine_version);
   EXPECT_EQ(decoded.api_version, hello.api_version);
@@ -89,10 +93,23 @@ TEST(Setup, WelcomeArrivesAsItWasSent) {
   EXPECT_EQ(decoded.page_size, welcome.page_size);
   EXPECT_EQ(decoded.compression, welcome.compression);
   EXPECT_EQ(decoded.server_version, welcome.server_version);
+  EXPECT_EQ(decoded.archives, welcome.archives);
   EXPECT_EQ(decoded.why_not_shared, welcome.why_not_shared);
   EXPECT_EQ(decoded.commands, welcome.commands);
   EXPECT_EQ(decoded.structs, welcome.structs);
   EXPECT_EQ(decoded.snapshot, welcome.snapshot);
+}
+
+TEST(Setup, AKeyHasItsSize) {
+  for (const size_t size : {size_t{1}, sizeof(HashKey) - 1, sizeof(HashKey) + 1}) {
+    Hello hello = MakeHello();
+    hello.archive_key.resize(size);
+    Buffer buffer;
+    EncodeHello(hello, buffer);
+    Hello decoded;
+    std::string error;
+    EXPECT_FALSE(DecodeHello(Payload(buffer), &decoded, &error)) << size;
+  }
 }
 
 TEST(Setup, OtherVersionsAreRefusedWithASentence) {
@@ -103,7 +120,7 @@ TEST(Setup, OtherVersionsAreRefusedWithASentence) {
   Hello decoded;
   std::string error;
   EXPECT_FALSE(DecodeHello(Payload(buffer), &decoded, &error));
-  EXPECT_EQ(error, "expected protocol version 4, got 9; install the same Vesper on both sides");
+  EXPECT_EQ(error, "expected protocol version 5, got 9; install the same Vesper on both sides");
 }
 
 TEST(Setup, OtherProtocolsAreRefusedWithASentence) {
