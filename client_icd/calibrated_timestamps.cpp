@@ -4,12 +4,14 @@
 // guest's: what the host's clocks say means nothing here and never travels. Each clock of the guest
 // is read before the device's clock is asked for and again after the answer, so the device was read
 // in between. The middle is reported, and the whole time in between is part of the deviation, next
-// to what the driver says of its own.
+// to what is said of the device's clock: by the driver if it was called, and else by what is known
+// of the clock (calibration.h).
 #include <time.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "client_icd/calibration.h"
 #include "client_icd/device.h"
 #include "client_icd/entry_points_gen.h"
 #include "client_icd/generated_support.h"
@@ -21,6 +23,10 @@ namespace {
 
 /// What a clock's last tick may be late by (nanoseconds): both clocks below count single ones.
 constexpr uint64_t kClockPeriod = 1;
+
+constexpr VkCalibratedTimestampInfoKHR kDeviceClock{VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_KHR,
+                                                    nullptr, VK_TIME_DOMAIN_DEVICE_KHR};
+constexpr uint16_t kCommand = proto::command_number::vkGetCalibratedTimestampsKHR;
 
 /// True for the clocks of the system that are read here.
 bool IsGuestClock(VkTimeDomainKHR domain) {
@@ -36,7 +42,91 @@ uint64_t ReadClock(VkTimeDomainKHR domain) {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
+uint64_t Now() { return ReadClock(VK_TIME_DOMAIN_CLOCK_MONOTONIC_KHR); }
+
+bool CanExtrapolate(const proto::PhysicalDeviceSnapshot& device) {
+  return device.properties->properties.limits.timestampPeriod > 0 &&
+         std::ranges::all_of(device.queue_families, [](const VkQueueFamilyProperties2* family) {
+           const uint32_t bits = family->queueFamilyProperties.timestampValidBits;
+           return bits == 0 || bits == 64;
+         });
+}
+
 }  // namespace
+
+Calibration::Calibration(Device& device)
+    : device_(device),
+      is_possible_(CanExtrapolate(device.physical_device().snapshot())),
+      clock_(device.physical_device().snapshot().properties->properties.limits.timestampPeriod) {}
+
+VkResult Calibration::Call(DeviceClock::Reading* reading) {
+  proto::Args_vkGetCalibratedTimestampsKHR args{device_.handle(), 1, &kDeviceClock, &reading->ticks,
+                                                &reading->deviation};
+  reading->before = Now();
+  const VkResult result =
+      CallResult(device_, kCommand, &args, &args.ret, kHostMemory | kDeviceMemory);
+  reading->after = Now();
+  return result;
+}
+
+void Calibration::Ask(uint64_t now) {
+  uint64_t ticks = 0;
+  uint64_t deviation = 0;
+  const proto::Args_vkGetCalibratedTimestampsKHR args{device_.handle(), 1, &kDeviceClock, &ticks,
+                                                      &deviation};
+  clock_.NoteAsked(now);
+  asked_at_ = now;
+  question_ = device_.session().AskAhead(kCommand, &args);
+  device_.session().Flush();
+}
+
+void Calibration::TakeNews() {
+  if (question_ == nullptr || !device_.session().IsAnswered(*question_)) {
+    return;
+  }
+  DeviceClock::Reading reading{asked_at_, question_->answered_at(), 0, 0};
+  proto::Args_vkGetCalibratedTimestampsKHR args{device_.handle(), 1, &kDeviceClock, &reading.ticks,
+                                                &reading.deviation};
+  args.ret = VK_ERROR_UNKNOWN;
+  if (device_.session().TakeAnswer(*question_, &args) && args.ret == VK_SUCCESS) {
+    clock_.Add(reading);
+  }
+  question_.reset();
+}
+
+VkResult Calibration::Get(DeviceClock::Estimate* estimate) {
+  DeviceClock::Reading reading;
+  if (!is_possible_ || !device_.session().Pushes(kPushTimestamps)) {
+    const VkResult result = Call(&reading);
+    *estimate = {reading.ticks, reading.deviation};
+    return result;
+  }
+  const std::lock_guard lock(mutex_);
+  if (device_.IsLost()) {
+    return VK_ERROR_DEVICE_LOST;
+  }
+  TakeNews();
+  const uint64_t now = Now();
+  if (const std::optional<DeviceClock::Estimate> known = clock_.At(now)) {
+    *estimate = *known;
+    if (question_ == nullptr && clock_.IsAskedNext(now)) {
+      Ask(now);
+    }
+  } else {
+    clock_.NoteAsked(now);
+    if (const VkResult result = Call(&reading); result != VK_SUCCESS) {
+      return result;
+    }
+    clock_.Add(reading);
+    *estimate = {reading.ticks, reading.deviation};
+  }
+  if (clock_.IsSteady() && static_cast<int64_t>(last_.ticks - estimate->ticks) > 0) {
+    // What was told last was true then to its deviation, and is behind the truth by no more now.
+    *estimate = {last_.ticks, std::max(last_.deviation, estimate->deviation)};
+  }
+  last_ = *estimate;
+  return VK_SUCCESS;
+}
 
 namespace entry {
 
@@ -75,16 +165,9 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetCalibratedTimestampsKHR(
       wants_device = true;
     }
   }
-  uint64_t device_time = 0;
-  uint64_t device_deviation = 0;
+  DeviceClock::Estimate shown;
   if (wants_device) {
-    const VkCalibratedTimestampInfoKHR info{VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_KHR,
-                                            nullptr, VK_TIME_DOMAIN_DEVICE_KHR};
-    proto::Args_vkGetCalibratedTimestampsKHR args{device, 1, &info, &device_time,
-                                                  &device_deviation};
-    const VkResult result =
-        CallResult(Device::From(device), proto::command_number::vkGetCalibratedTimestampsKHR, &args,
-                   &args.ret, kHostMemory | kDeviceMemory);
+    const VkResult result = Device::From(device).calibration().Get(&shown);
     if (result != VK_SUCCESS) {
       return result;
     }
@@ -93,14 +176,14 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetCalibratedTimestampsKHR(
   uint64_t widest = 0;
   for (uint32_t i = timestampCount; i-- > 0;) {
     if (!IsGuestClock(pTimestampInfos[i].timeDomain)) {
-      pTimestamps[i] = device_time;
+      pTimestamps[i] = shown.ticks;
       continue;
     }
     const uint64_t passed = ReadClock(pTimestampInfos[i].timeDomain) - before[i];
     pTimestamps[i] = before[i] + passed / 2;
     widest = std::max(widest, passed);
   }
-  *pMaxDeviation = device_deviation + widest + kClockPeriod;
+  *pMaxDeviation = shown.deviation + widest + kClockPeriod;
   return VK_SUCCESS;
 }
 

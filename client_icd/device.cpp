@@ -45,7 +45,8 @@ Device::Device(proto::ObjectId object_id, PhysicalDevice& physical_device,
       allocator_(allocator),
       enabled_extensions_(std::move(enabled_extensions)),
       answer_scope_(answer_scope),
-      state_(session_.AddDevice(id)) {}
+      state_(session_.AddDevice(id)),
+      calibration_(*this) {}
 
 Device::~Device() {
   session_.RemoveDevice(id);

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "client_icd/calibration.h"
 #include "client_icd/object.h"
 #include "client_icd/progress.h"
 #include "client_icd/reach.h"
@@ -74,6 +75,8 @@ class Device : public Dispatchable {
   /// Allocations of memory that there are.
   std::atomic<uint32_t>& allocations() { return allocations_; }
 
+  Calibration& calibration() { return calibration_; }
+
   // Private data (private_data.cpp): the program's, per slot and object.
   std::mutex& private_data_mutex() { return private_data_mutex_; }
   std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>>& private_data() {
@@ -99,6 +102,7 @@ class Device : public Dispatchable {
   std::atomic<uint32_t> acquired_semaphores_{0};
   std::mutex mapped_mutex_;
   std::shared_ptr<Mapped> mapped_;  // coherent memory that is mapped; replaced while it is read
+  Calibration calibration_;
   std::mutex private_data_mutex_;
   std::unordered_map<uint64_t, std::unordered_map<uint64_t, uint64_t>> private_data_;
 };

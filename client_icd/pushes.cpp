@@ -10,10 +10,8 @@ uint32_t ReadPushKinds(std::string_view words) {
     return kPushAll;
   }
   constexpr KindWord kWords[] = {
-      {"addresses", kPushAddresses},
-      {"budget", kPushBudget},
-      {"queries", kPushQueries},
-      {"events", kPushEvents},
+      {"addresses", kPushAddresses}, {"budget", kPushBudget},         {"queries", kPushQueries},
+      {"events", kPushEvents},       {"timestamps", kPushTimestamps},
   };
   return ReadKinds(words, kWords);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_icd/questions.h"
 
+#include <chrono>
 #include <utility>
 
 #include "client_icd/session.h"
@@ -31,6 +32,9 @@ bool Questions::Answer(const proto::Command& reply) {
   if (question.reply_.Failed()) {
     return false;
   }
+  // The steady clock is CLOCK_MONOTONIC.
+  question.answered_at_ = static_cast<uint64_t>(
+      std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
   question.is_answered_ = true;
   expected_.erase(found);
   changed_.notify_all();

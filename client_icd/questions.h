@@ -24,12 +24,15 @@ class Question {
  public:
   explicit Question(uint16_t number) : number_(number) {}
   uint16_t number() const { return number_; }
+  /// When the reply had come (ns of CLOCK_MONOTONIC); once it has.
+  uint64_t answered_at() const { return answered_at_; }
 
  private:
   friend class Questions;
 
   const uint16_t number_;
   bool is_answered_ = false;
+  uint64_t answered_at_ = 0;
   proto::Buffer reply_;
 };
 

@@ -84,6 +84,7 @@ VKAPI_ATTR void VKAPI_CALL vkGetPhysicalDeviceProperties2(VkPhysicalDevice,
   out->properties.driverVersion = MockVulkan::Current().driver_version();
   out->properties.vendorID = 0x10005;
   std::strcpy(out->properties.deviceName, "mock device");
+  out->properties.limits.timestampPeriod = 1;
   out->properties.limits.nonCoherentAtomSize = 64;
   out->properties.limits.maxMemoryAllocationCount = 4096;
   for (auto* next = static_cast<VkBaseOutStructure*>(out->pNext); next != nullptr;
