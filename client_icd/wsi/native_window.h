@@ -21,6 +21,7 @@ struct Pictures {
   uint32_t count = 0;
   VkExtent2D extent{};
   VkFormat format = VK_FORMAT_UNDEFINED;
+  bool is_opaque = true;  ///< whatever their alpha says
   /// The file whose pages these are, from this offset on, or -1.
   int file = -1;
   uint64_t file_offset = 0;

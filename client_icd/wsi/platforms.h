@@ -11,11 +11,14 @@
 struct xcb_connection_t;
 using xcb_window_t = uint32_t;
 using xcb_visualid_t = uint32_t;
+struct wl_display;
+struct wl_surface;
 struct _XDisplay;
 using Display = _XDisplay;
 using Window = unsigned long;    // NOLINT(google-runtime-int): as in X11/X.h
 using VisualID = unsigned long;  // NOLINT(google-runtime-int)
 
 // Each needs the types above.
+#include <vulkan/vulkan_wayland.h>
 #include <vulkan/vulkan_xcb.h>
 #include <vulkan/vulkan_xlib.h>

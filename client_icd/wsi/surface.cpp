@@ -13,6 +13,7 @@
 #include "client_icd/instance.h"
 #include "client_icd/physical_device.h"
 #include "client_icd/wsi/headless_window.h"
+#include "client_icd/wsi/wayland_window.h"
 #include "client_icd/wsi/xcb_window.h"
 
 namespace vesper::client {
@@ -118,6 +119,19 @@ VKAPI_ATTR VkResult VKAPI_CALL vkCreateXlibSurfaceKHR(VkInstance instance,
                 MakeXcbWindow(XcbConnectionOf(pCreateInfo->dpy),
                               static_cast<xcb_window_t>(pCreateInfo->window)),
                 pAllocator, pSurface);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL
+vkCreateWaylandSurfaceKHR(VkInstance instance, const VkWaylandSurfaceCreateInfoKHR* pCreateInfo,
+                          const VkAllocationCallbacks* pAllocator, VkSurfaceKHR* pSurface) {
+  return Create(instance, MakeWaylandWindow(pCreateInfo->display, pCreateInfo->surface), pAllocator,
+                pSurface);
+}
+
+VKAPI_ATTR VkBool32 VKAPI_CALL vkGetPhysicalDeviceWaylandPresentationSupportKHR(VkPhysicalDevice,
+                                                                                uint32_t,
+                                                                                wl_display*) {
+  return VK_TRUE;  // every compositor has wl_shm
 }
 
 VKAPI_ATTR void VKAPI_CALL vkDestroySurfaceKHR(VkInstance instance, VkSurfaceKHR surface,

@@ -66,8 +66,9 @@ VkResult Swapchain::Make(const VkSwapchainCreateInfoKHR& info, Surface& on) {
       return result;
     }
   }
-  std::unique_ptr<Canvas> canvas =
-      on.window->Open(pictures_ == nullptr ? Pictures() : pictures_->pictures());
+  Pictures pictures = pictures_ == nullptr ? Pictures() : pictures_->pictures();
+  pictures.is_opaque = info.compositeAlpha == VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+  std::unique_ptr<Canvas> canvas = on.window->Open(pictures);
   if (canvas == nullptr) {
     return VK_ERROR_SURFACE_LOST_KHR;
   }
