@@ -31,8 +31,9 @@ void WindowGpu::OpenForWindows() {
     instance_extensions_.insert(extension.extensionName);
   }
   GpuOptions options;
-  for (const char* name : {"VK_KHR_surface", "VK_KHR_xcb_surface", "VK_EXT_headless_surface",
-                           "VK_KHR_get_surface_capabilities2", "VK_EXT_surface_maintenance1"}) {
+  for (const char* name :
+       {"VK_KHR_surface", "VK_KHR_xcb_surface", "VK_KHR_wayland_surface", "VK_EXT_headless_surface",
+        "VK_KHR_get_surface_capabilities2", "VK_EXT_surface_maintenance1"}) {
     if (HasInstanceExtension(name)) {
       options.instance_extensions.push_back(name);
     }
@@ -71,6 +72,13 @@ void WindowGpu::OpenForWindows() {
 #define VESPER_TEST_FIND(name) name = vk.Find<PFN_vk##name>(device, "vk" #name);
   VESPER_TEST_WINDOW_DEVICE_COMMANDS(VESPER_TEST_FIND)
 #undef VESPER_TEST_FIND
+}
+
+bool WindowGpu::OffersMode(VkSurfaceKHR surface, VkPresentModeKHR mode) {
+  VkPresentModeKHR modes[16] = {};
+  uint32_t count = 16;
+  VESPER_CHECK(GetPhysicalDeviceSurfacePresentModesKHR(physical_device, surface, &count, modes));
+  return std::find(modes, modes + count, mode) != modes + count;
 }
 
 Owned<VkSurfaceKHR> WindowGpu::MakeSurface(XWindow& window) {

@@ -41,6 +41,7 @@ class WindowGpu : public Gpu {
     return instance_extensions_.contains(name);
   }
 
+  bool OffersMode(VkSurfaceKHR surface, VkPresentModeKHR mode);
   Owned<VkSurfaceKHR> MakeSurface(XWindow& window);
   Owned<VkSurfaceKHR> MakeHeadlessSurface();
 
