@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An X server of our own, without a screen: Xvfb, for as long as one program runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from program import Failed, NotRun, Way, stop_group
+
+XVFB_PACKAGES = ("xvfb",)
+START_LIMIT_S = 60.0
+
+
+class Xvfb:
+    """Starts Xvfb on a display that it picks, with 24 bits for each pixel; `environment` is for the
+    programs. Use it with `with`."""
+
+    def __init__(self, way: Way, size: str = "1024x768") -> None:
+        if shutil.which("Xvfb") is None:
+            raise NotRun("Xvfb is not installed.")
+        reader, writer = os.pipe()
+        try:
+            with open(way.folder / "xvfb.log", "ab") as log:
+                self._process = subprocess.Popen(
+                    ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{size}x24", "-nolisten", "tcp",
+                     "-fbdir", str(way.folder), "-noreset", "-dpi", "96"],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writer,),
+                    start_new_session=True)
+        finally:
+            os.close(writer)
+        self._folder = way.folder
+        try:
+            self._number = self._read_number(reader)
+        except Failed:
+            self._stop()
+            raise
+        finally:
+            os.close(reader)
+        self.environment = {"DISPLAY": f":{self._number}"}
+
+    @staticmethod
+    def _read_number(reader: int) -> str:
+        text, deadline = b"", time.monotonic() + START_LIMIT_S
+        while not text.endswith(b"\n"):
+            ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+            piece = os.read(reader, 64) if ready else b""
+            if not piece:
+                raise Failed("Xvfb did not start; its log is xvfb.log.")
+            text += piece
+        return text.decode().strip()
+
+    def screen(self) -> bytes:
+        """The pixels of the screen, from the file in which Xvfb keeps them. What comes before them (XWD's
+        header, with the display's number, and colours) is left out."""
+        content = (self._folder / "Xvfb_screen0").read_bytes()
+        header, colors = (int.from_bytes(content[at:at + 4], "big") for at in (0, 76))
+        return content[header + 12 * colors:]
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Xvfb:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+
+# Stops a program when it first waits for its device, which it does before it destroys what it presents
+# with, until the file that $VESPER_GO names is there.
+HOLD = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int vkDeviceWaitIdle(void* device) {
+  int (*real)(void*) = dlsym(RTLD_NEXT, "vkDeviceWaitIdle");
+  int result = real(device);
+  fclose(fopen(getenv("VESPER_HELD"), "w"));
+  for (int i = 0; i < 6000 && access(getenv("VESPER_GO"), F_OK) != 0; ++i) usleep(10000);
+  return result;
+}
+"""
+
+
+def build_hold(folder: Path) -> Path:
+    """Compiles what holds programs, to be preloaded."""
+    library = folder / "hold.so"
+    done = subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", library, "-", "-ldl"], input=HOLD,
+                          text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise NotRun(f"gcc could not compile a few lines: {done.stderr.splitlines()[:1]}")
+    return library
+
+
+def settled(display: Xvfb, process: subprocess.Popen, unlike: bytes = b"", limit_s: float = 60.0) -> bytes:
+    """The screen once it shows something else than `unlike` and black, and has not changed for a second."""
+    deadline = time.monotonic() + limit_s
+    last, since = b"", time.monotonic()
+    while time.monotonic() < deadline and process.poll() is None:
+        now = display.screen()
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > 1.0 and now != unlike and now.strip(b"\0"):
+            return now
+        time.sleep(0.1)
+    raise Failed("the screen never came to rest")
+
+
+@contextlib.contextmanager
+def running(way: Way, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    """A program that goes on while something else is done with it, and is ended then."""
+    began = time.monotonic()
+    with open(way.folder / "output", "ab") as output:
+        process = subprocess.Popen(command, cwd=way.folder, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=output, env=way.environment | environment,
+                                   start_new_session=True)
+    try:
+        yield process
+    finally:
+        stop_group(process)
+        way.seconds += time.monotonic() - began
