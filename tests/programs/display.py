@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from program import Failed, NotRun, Way, stop_group
@@ -78,22 +79,70 @@ class Xvfb:
         self._stop()
 
 
-# Stops a program when it first waits for its device, which it does before it destroys what it presents
-# with, until the file that $VESPER_GO names is there.
+# Stops a program when what it shows is to be looked at, until the file that $VESPER_GO names is there: when
+# it first waits for its device, which it does before it destroys what it presents with; or, if it draws with
+# OpenGL, after $VESPER_SWAPS frames. Those move by the time of day, which goes on by 20 ms each time that it
+# is asked for.
 HOLD = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <unistd.h>
+static void hold(void) {
+  fclose(fopen(getenv("VESPER_HELD"), "w"));
+  for (int i = 0; i < 6000 && access(getenv("VESPER_GO"), F_OK) != 0; ++i) usleep(10000);
+}
 int vkDeviceWaitIdle(void* device) {
   int (*real)(void*) = dlsym(RTLD_NEXT, "vkDeviceWaitIdle");
   int result = real(device);
-  fclose(fopen(getenv("VESPER_HELD"), "w"));
-  for (int i = 0; i < 6000 && access(getenv("VESPER_GO"), F_OK) != 0; ++i) usleep(10000);
+  hold();
   return result;
 }
+void glXSwapBuffers(void* display, unsigned long drawable) {
+  void (*real)(void*, unsigned long) = dlsym(RTLD_NEXT, "glXSwapBuffers");
+  static int swaps = 0;
+  real(display, drawable);
+  if (++swaps == atoi(getenv("VESPER_SWAPS"))) hold();
+}
+int gettimeofday(struct timeval* now, void* zone) {
+  static long asked = 0;
+  const long at = 20000 * __atomic_add_fetch(&asked, 1, __ATOMIC_RELAXED);
+  now->tv_sec = 1000000 + at / 1000000;
+  now->tv_usec = at % 1000000;
+  return 0;
+}
 """
+
+
+@dataclass
+class Hold:
+    """A program that is stopped at some moment, with the preloaded library that does it."""
+
+    library: Path
+    held: Path
+    go: Path
+
+    @staticmethod
+    def make(library: Path, way: Way, name: str) -> Hold:
+        return Hold(library, way.folder / f"held-{name}", way.folder / f"go-{name}")
+
+    def environment(self, swaps: int = 0) -> dict[str, str]:
+        return {"LD_PRELOAD": str(self.library), "VESPER_HELD": str(self.held),
+                "VESPER_GO": str(self.go), "VESPER_SWAPS": str(swaps)}
+
+    def screen(self, display: Xvfb, process: subprocess.Popen, limit_s: float = 120.0) -> bytes:
+        """What is shown once the program has been stopped."""
+        deadline = time.monotonic() + limit_s
+        while not self.held.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failed("the program did not come to where it was to be looked at")
+            time.sleep(0.02)
+        return settled(display, process)
+
+    def let_go(self) -> None:
+        self.go.touch()
 
 
 def build_hold(folder: Path) -> Path:
