@@ -155,7 +155,7 @@ def build_hold(folder: Path) -> Path:
     return library
 
 
-def settled(display: Xvfb, process: subprocess.Popen, unlike: bytes = b"", limit_s: float = 60.0) -> bytes:
+def settled(display: Xvfb, process: subprocess.Popen, unlike: bytes = b"", limit_s: float = 30.0) -> bytes:
     """The screen once it shows something else than `unlike` and black, and has not changed for a second."""
     deadline = time.monotonic() + limit_s
     last, since = b"", time.monotonic()
@@ -166,7 +166,7 @@ def settled(display: Xvfb, process: subprocess.Popen, unlike: bytes = b"", limit
         elif time.monotonic() - since > 1.0 and now != unlike and now.strip(b"\0"):
             return now
         time.sleep(0.1)
-    raise Failed("the screen never came to rest")
+    raise Failed("the screen stayed black, or as it was, or never came to rest")
 
 
 @contextlib.contextmanager
