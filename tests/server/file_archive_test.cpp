@@ -203,8 +203,15 @@ TEST_F(FileArchiveTest, WhatIsDamagedLaterIsNotRead) {
   Keep({chunk});
   const auto archive = Open();
   ASSERT_EQ(Load(*archive).size(), 1u);
-  fs::resize_file(Files()[0], fs::file_size(Files()[0]) - 100);
-  EXPECT_FALSE(Reads(*archive, chunk));
+  Bytes out(chunk.size());
+  ASSERT_TRUE(archive->Read(Name(*archive, chunk), out));
+  {
+    std::fstream file(Files()[0], std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(10'000).put('\0').put('\1');
+  }
+  EXPECT_FALSE(archive->Read(Name(*archive, chunk), out)) << "other bytes";
+  fs::resize_file(Files()[0], fs::file_size(Files()[0]) - 15'000);
+  EXPECT_FALSE(archive->Read(Name(*archive, chunk), out)) << "fewer";
 }
 
 TEST_F(FileArchiveTest, WhatIsRemovedStaysForTheSession) {
