@@ -15,9 +15,9 @@ using Reply = std::unique_ptr<T, Free>;
 
 }  // namespace
 
-XServer::XServer() {
+XServer::XServer(const std::string& screen) {
   const std::string output = folder_.Path("display");
-  process_ = ChildProcess::Start({"/usr/bin/Xvfb", "-displayfd", "1", "-screen", "0", "1024x768x24",
+  process_ = ChildProcess::Start({"/usr/bin/Xvfb", "-displayfd", "1", "-screen", "0", screen,
                                   "-nolisten", "tcp", "-noreset", "-dpi", "96"},
                                  {}, output, folder_.Path("errors"));
   const bool is_there = Eventually(
@@ -75,16 +75,23 @@ void XWindow::Destroy() {
   Check(xcb_destroy_window_checked(connection_, id_), "destroy the window");
 }
 
-std::vector<uint32_t> XWindow::Screenshot() {
+std::vector<uint32_t> XWindow::Screenshot() { return Read(0, 0, width_, height_); }
+
+uint32_t XWindow::Pixel(uint32_t x, uint32_t y) {
+  return Read(static_cast<uint16_t>(x), static_cast<uint16_t>(y), 1, 1).front();
+}
+
+std::vector<uint32_t> XWindow::Read(uint16_t x, uint16_t y, uint16_t width, uint16_t height) {
   const Reply<xcb_get_image_reply_t> image(xcb_get_image_reply(
       connection_,
-      xcb_get_image(connection_, XCB_IMAGE_FORMAT_Z_PIXMAP, id_, 0, 0, width_, height_, ~0u),
+      xcb_get_image(connection_, XCB_IMAGE_FORMAT_Z_PIXMAP, id_, static_cast<int16_t>(x),
+                    static_cast<int16_t>(y), width, height, ~0u),
       nullptr));
   if (image == nullptr) {
     throw std::runtime_error("the X server gave no picture of the window");
   }
   const auto* pixels = reinterpret_cast<const uint32_t*>(xcb_get_image_data(image.get()));
-  std::vector<uint32_t> picture(pixels, pixels + size_t{width_} * height_);
+  std::vector<uint32_t> picture(pixels, pixels + size_t{width} * height);
   for (uint32_t& pixel : picture) {
     pixel &= 0xff'ffff;
   }

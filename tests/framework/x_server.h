@@ -18,7 +18,8 @@ namespace vesper::tests {
 class XServer {
  public:
   // Throws std::runtime_error if it can't be started.
-  XServer();
+  // `screen`: its width, height and depth.
+  explicit XServer(const std::string& screen = "1024x768x24");
 
   const std::string& display() const { return display_; }
   void Kill() { process_.Kill(); }
@@ -51,10 +52,12 @@ class XWindow {
 
   // What is in the window, row by row: 0xRRGGBB.
   std::vector<uint32_t> Screenshot();
+  uint32_t Pixel(uint32_t x, uint32_t y);
   // How often something was drawn into the window since the last call, or since the first.
   uint32_t TakeDrawings();
 
  private:
+  std::vector<uint32_t> Read(uint16_t x, uint16_t y, uint16_t width, uint16_t height);
   void Check(xcb_void_cookie_t request, const char* what);
 
   xcb_connection_t* connection_ = nullptr;
