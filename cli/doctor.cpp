@@ -4,8 +4,10 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "cli/installation.h"
 #include "cli/memory_checks.h"
@@ -57,6 +59,21 @@ Target FindServer(const DoctorOptions& options, const Installation& installation
   return target;
 }
 
+// How commands would pass.
+void CheckRings(const transport::Endpoint& endpoint, const ServerAnswer& answer, Report& report) {
+  const char* transport = std::getenv("VESPER_TRANSPORT");
+  const std::string beside = "commands pass through the socket, not through shared rings: ";
+  if (endpoint.kind != transport::Endpoint::Kind::kUnix) {
+    report.Add(Verdict::kMissing, beside + "the server is reached through TCP");
+  } else if (transport != nullptr && std::string_view(transport) == "stream") {
+    report.Add(Verdict::kMissing, beside + "VESPER_TRANSPORT=stream asks for it");
+  } else if (!answer.why_no_rings.empty()) {
+    report.Add(Verdict::kMissing, beside + answer.why_no_rings);
+  } else {
+    report.Add(Verdict::kGood, "commands pass through rings in shared memory");
+  }
+}
+
 // What the server answered; nothing if it did not.
 std::optional<ServerAnswer> CheckServer(const transport::Endpoint& endpoint,
                                         std::chrono::seconds limit, Report& report) {
@@ -82,6 +99,7 @@ std::optional<ServerAnswer> CheckServer(const transport::Endpoint& endpoint,
   report.Add(is_complete ? Verdict::kGood : Verdict::kWarning,
              "guest and server share " + std::to_string(answer->common_commands) + " of " +
                  std::to_string(answer->own_commands) + " commands");
+  CheckRings(endpoint, *answer, report);
   for (const ServerDevice& device : answer->devices) {
     report.Add(Verdict::kGood,
                "device " + device.name + ", Vulkan " + device.api_version + ", " + device.driver);

@@ -14,6 +14,7 @@
 #include "proto/frame.h"
 #include "proto/setup.h"
 #include "proto/snapshot.h"
+#include "transport/ring_connection.h"
 #include "transport/stream.h"
 
 namespace vesper::cli {
@@ -56,7 +57,8 @@ class Watchdog {
   std::thread thread_;
 };
 
-void SendHello(transport::Connection& connection) {
+// Returns why no rings could be offered, if so.
+std::string SendHello(transport::Connection& connection) {
   proto::Hello hello;
   hello.page_size = static_cast<uint32_t>(::sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint64_t>(::getpid());
@@ -69,11 +71,23 @@ void SendHello(transport::Connection& connection) {
   // Offered as a program's driver does, to hear what the server thinks of it.
   const client::ShadowArena shadows;
   hello.offers_memory = shadows.HasFile() && connection.PassesDescriptors();
+  std::vector<int> files;
+  if (hello.offers_memory) {
+    files.push_back(shadows.file());
+  }
+  std::string why_no_rings;
+  const auto rings =
+      transport::RingMemory::Create(transport::RingMemory::kDefaultBytes, &why_no_rings);
+  if (rings != nullptr && connection.PassesDescriptors()) {
+    hello.ring_bytes = rings->ring_bytes();
+    files.push_back(rings->file());
+  }
   proto::Buffer buffer;
   proto::EncodeHello(hello, buffer);
   const std::span<const std::byte> parts[] = {buffer.Bytes()};
   // A server that refused at once may not take this any more, but its reason can still be read.
-  (void)connection.WriteWithDescriptor(parts, shadows.file());
+  (void)connection.WriteWithDescriptors(parts, files);
+  return why_no_rings;
 }
 
 std::string VersionText(uint32_t version) {
@@ -118,6 +132,7 @@ bool ReadWelcome(const proto::Frame& frame, ServerAnswer* answer, std::string* e
   }
   answer->version = welcome.server_version;
   answer->protocol_version = welcome.protocol_version;
+  answer->why_no_rings = welcome.why_no_rings;
   answer->why_not_shared = welcome.why_not_shared;
   const std::vector<uint32_t> own = proto::CommandHashes();
   answer->own_commands = static_cast<size_t>(
@@ -184,13 +199,16 @@ std::optional<ServerAnswer> ProbeServer(const transport::Endpoint& endpoint,
   answer.peer = connection->Peer();
   answer.is_local = connection->IsLocal();
   const Watchdog watchdog(*connection, limit);
-  SendHello(*connection);
+  const std::string why_not_offered = SendHello(*connection);
   if (!ReadAnswer(*connection, &answer, error)) {
     if (watchdog.HasFired()) {
       *error = "the server accepted the connection but did not answer within " +
                std::to_string(limit.count() / 1000) + " s";
     }
     return std::nullopt;
+  }
+  if (!why_not_offered.empty()) {
+    answer.why_no_rings = why_not_offered;
   }
   answer.answer_time = micros(Clock::now() - start) - answer.connect_time;
   return answer;

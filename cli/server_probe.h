@@ -28,6 +28,7 @@ struct ServerAnswer {
   std::chrono::microseconds answer_time{0};
   std::string peer;
   bool is_local = false;
+  std::string why_no_rings;    ///< Why commands pass through the socket; empty if they don't.
   std::string why_not_shared;  ///< Why it does not share memory; empty if it does.
 };
 

@@ -143,6 +143,7 @@ void Device::ReleaseMemory(const Reached& reached) {
 
 bool Device::IsIdle() {
   const std::lock_guard lock(session_.progress_mutex());
+  session_.LookAtProgress();
   return std::ranges::all_of(queues_, [](const auto& queue) {
     return queue->progress()->reached.load() >= queue->progress()->submitted;
   });

@@ -59,6 +59,10 @@ Environment Environment::Read() {
   if (environment.server.empty()) {
     environment.server = DefaultServer();
   }
+  environment.uses_rings = Variable("VESPER_TRANSPORT") != "stream";
+  if (Variable("VESPER_SPIN") == "off") {
+    environment.spinning = transport::Spinning::kNever;
+  }
   environment.memory = Variable("VESPER_MEMORY");
   environment.download = Variable("VESPER_DOWNLOAD");
   environment.shares_memory = environment.memory.empty() && environment.download != "lazy" &&

@@ -7,6 +7,7 @@
 #include "client_icd/posts.h"
 #include "client_icd/pushes.h"
 #include "proto/compression.h"
+#include "transport/spin.h"
 
 namespace vesper::client {
 
@@ -14,6 +15,10 @@ enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
 
 /// What the user asked for through the environment. Read once per instance.
 ///   VESPER_SERVER  where the host's server listens: unix:/path or tcp:HOST:PORT
+///   VESPER_TRANSPORT  stream: what is said passes through the socket, also where it could pass
+///                  through memory that guest and host share (transport/ring_connection.h)
+///   VESPER_SPIN    off: threads that wait sleep at once, and don't look around first for some
+///                  microseconds (transport/spin.h)
 ///   VESPER_MEMORY  how written pages of mapped memory are found: async, compare, fault, signal or
 ///                  reference (write_tracker.h), or shadow for the best that works. If not set,
 ///                  that too, but for memory whose pages the host's device can use themselves
@@ -49,6 +54,8 @@ struct Environment {
   std::string server;
   std::string memory;
   std::string download;
+  bool uses_rings = true;
+  transport::Spinning spinning = transport::Spinning::kAuto;
   bool shares_memory = true;                      ///< nobody asked for copies
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
   bool always_compress = false;

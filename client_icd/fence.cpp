@@ -94,6 +94,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetFenceStatus(VkDevice device, VkFence fence) 
   // A program that polls must see progress: what it submitted has to be on its way.
   owner.session().Flush();
   const std::lock_guard lock(owner.session().progress_mutex());
+  owner.session().LookAtProgress();
   const Fence* object = Find(owner, fence);
   return object != nullptr && object->IsSignaled() ? VK_SUCCESS : VK_NOT_READY;
 }

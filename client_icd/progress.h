@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Progress of queues. Every batch that the guest submits to a queue has a number, counted from 1 in
-// submission order; the host signals a timeline semaphore of its own with that number and pushes
-// how far it has come. A fence is a number on a queue. A timeline semaphore's value is what
-// completed batches and the program itself signalled.
+// submission order; the host signals a timeline semaphore of its own with that number and tells
+// how far it has come: in a push, or on a page that both share (transport/progress_page.h). A fence
+// is a number on a queue. A timeline semaphore's value is what completed batches and the program
+// itself signalled.
 #pragma once
 
 #include <vulkan/vulkan_core.h>
@@ -15,6 +16,7 @@
 #include "client_icd/memory_lease.h"
 #include "client_icd/sharing.h"
 #include "proto/object_id.h"
+#include "transport/progress_page.h"
 
 namespace vesper::client {
 
@@ -29,7 +31,8 @@ struct PendingSignal {
 struct QueueProgress {
   std::atomic<uint64_t> reached{0};  // written under the mutex, read anywhere
   uint64_t submitted = 0;
-  std::deque<PendingSignal> signals;  // in order of `batch`
+  std::deque<PendingSignal> signals;              // in order of `batch`
+  const transport::ProgressSlot* slot = nullptr;  // where the host shows it, once that was found
 };
 
 struct DeviceState {

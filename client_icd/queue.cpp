@@ -153,6 +153,7 @@ VkResult Submit(Queue& queue, uint16_t number, const void* args, HostBatches<Bat
   });
   {
     const std::lock_guard lock(session.progress_mutex());
+    session.LookAtProgress();  // what is done is forgotten
     QueueProgress& progress = *queue.progress();
     const uint64_t first = progress.submitted + 1;
     for (const PendingSignal& signal : signals) {

@@ -93,6 +93,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkGetSemaphoreCounterValue(VkDevice device, VkSem
   uint64_t value = 0;
   {
     const std::lock_guard lock(owner.session().progress_mutex());
+    owner.session().LookAtProgress();
     const Semaphore* object = Find(owner, semaphore);
     value = object == nullptr ? 0 : object->value;
   }

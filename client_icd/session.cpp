@@ -29,7 +29,9 @@ constexpr size_t kMinBorrowedBytes = 4096;
 }  // namespace
 
 Session::Session(std::unique_ptr<transport::Connection> connection, const Environment& environment)
-    : connection_(std::move(connection)), environment_(environment) {
+    : connection_(std::move(connection)),
+      environment_(environment),
+      progress_spin_(environment.spinning) {
   void* page = ::mmap(nullptr, static_cast<size_t>(::sysconf(_SC_PAGESIZE)), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page != MAP_FAILED) {
@@ -67,6 +69,7 @@ Session::~Session() {
     // down here would end the parent's session.
     reader_.detach();
     connection_.release();  // NOLINT(bugprone-unused-return-value): the parent's, see above
+    socket_.release();      // NOLINT(bugprone-unused-return-value)
     // Their locks may be held, and their threads are not here.
     shadows_.release();     // NOLINT(bugprone-unused-return-value)
     background_.release();  // NOLINT(bugprone-unused-return-value)
@@ -155,6 +158,7 @@ std::string Session::ReadUntilTheEnd() {
       if (!HandleFrame(*frame)) {
         return "the server sent something malformed, or said goodbye";
       }
+      NoteHandledFrame();
     }
     if (splitter_.Failed()) {
       return splitter_.Error();
@@ -337,7 +341,11 @@ void Session::HandleProgress(proto::ObjectId queue_id, uint64_t value) {
   if (found == queues_.end()) {
     return;
   }
-  QueueProgress& queue = *found->second;
+  Reach(*found->second, value);
+  NotifyProgress();
+}
+
+void Session::Reach(QueueProgress& queue, uint64_t value) {
   // The host can't have done what was not submitted.
   value = std::min(value, queue.submitted);
   if (value <= queue.reached.load()) {
@@ -351,7 +359,6 @@ void Session::HandleProgress(proto::ObjectId queue_id, uint64_t value) {
     queue.signals.pop_front();
   }
   queue.reached.store(value, std::memory_order_release);
-  NotifyProgress();
 }
 
 void Session::Lose(std::string_view reason) {
@@ -372,7 +379,7 @@ void Session::Lose(std::string_view reason) {
   }
   questions_.End();
   const std::lock_guard lock(progress_mutex_);
-  NotifyProgress();
+  progress_bell_.RingAlways();
 }
 
 }  // namespace vesper::client

@@ -13,8 +13,9 @@
 // of the threads that wait for them (or has them do it, where that memory may be absent), applies
 // what the host pushes, and never waits for the writers: so the host can always get rid of what it
 // has to say, and neither side can block the other. Waits (fences, semaphores, queues) sleep on one
-// condition variable that the reader signals when progress arrives. Data that the device wrote
-// arrive before the progress that releases the waiter.
+// bell (transport/doorbell.h) that the reader rings when progress arrives. Data that the device
+// wrote arrive before the progress that releases the waiter. Where guest and host share memory,
+// progress is a page there, and the host rings the bell itself.
 //
 // The end: a lost connection, a malformed message or the host's goodbye makes the session *lost*,
 // for good. Everybody who waits wakes up, and every later command fails at once. In a forked child
@@ -52,7 +53,14 @@
 #include "proto/snapshot.h"
 #include "transport/background_writer.h"
 #include "transport/connection.h"
+#include "transport/doorbell.h"
+#include "transport/spin.h"
 #include "transport/turn_mutex.h"
+
+namespace vesper::transport {
+class RingMemory;
+struct ProgressPage;
+}  // namespace vesper::transport
 
 namespace vesper::client {
 
@@ -157,7 +165,10 @@ class Session {
   bool WaitForProgress(std::unique_lock<std::mutex>& lock,
                        std::chrono::steady_clock::time_point deadline,
                        const std::function<bool()>& done);
-  void NotifyProgress() { progress_changed_.notify_all(); }
+  void NotifyProgress() { progress_bell_.Ring(); }
+  /// Takes what the host shows of how far queues have come. With progress_mutex() held, before
+  /// looking at any of it.
+  void LookAtProgress();
   void AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue);
   void RemoveQueue(proto::ObjectId id);
 
@@ -196,6 +207,8 @@ class Session {
   /// `shadows`: the file that the host may be offered, or -1.
   bool SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds timeout,
              std::string* error);
+  /// The memory for rings, if the connection can pass it; else says why not.
+  std::unique_ptr<transport::RingMemory> MakeRings(std::string* why_not) const;
   void OfferGuestExtensions();
   void ReadLoop();
   std::string ReadUntilTheEnd();
@@ -204,6 +217,10 @@ class Session {
   bool HandlePush(const proto::Command& command);
   bool HandlePushMemory(const void* args);
   void HandleProgress(proto::ObjectId queue, uint64_t value);
+  /// The queue has come so far. With progress_mutex_ held.
+  void Reach(QueueProgress& queue, uint64_t value);
+  /// A frame of the host's has been dealt with.
+  void NoteHandledFrame();
   /// The state of a device that there is, or is about to be; null for others.
   std::shared_ptr<DeviceState> FindDevice(proto::ObjectId id);
   /// Takes a call out of calls_; null if there is none. With calls_mutex_ held.
@@ -237,6 +254,7 @@ class Session {
   }
   void PostChunked(std::span<const std::span<const std::byte>> parts);
 
+  std::unique_ptr<transport::Connection> socket_;  // beneath the rings, if there are any
   std::unique_ptr<transport::Connection> connection_;
   const Environment environment_;
   const std::shared_ptr<Statistics> statistics_ = std::make_shared<Statistics>();
@@ -281,7 +299,12 @@ class Session {
   Questions questions_;
 
   std::mutex progress_mutex_;
-  std::condition_variable progress_changed_;
+  std::atomic<uint32_t> bell_words_[2] = {};
+  transport::Doorbell progress_bell_{bell_words_[0], bell_words_[1]};  // or on the page
+  transport::AdaptiveSpin progress_spin_;
+  transport::ProgressPage* progress_page_ = nullptr;  // null: progress is pushed
+  uint64_t handled_frames_ = 0;                       // guarded by progress_mutex_
+  uint64_t awaited_frames_ = UINT64_MAX;              // likewise: then somebody can go on
   std::unordered_map<proto::ObjectId, std::shared_ptr<QueueProgress>> queues_;
 
   std::unique_ptr<Shadows> shadows_;

@@ -10,6 +10,7 @@
 #include "client_icd/shadows.h"
 #include "proto/record.h"
 #include "transport/quiet_thread.h"
+#include "transport/ring_connection.h"
 
 namespace vesper::client {
 namespace {
@@ -112,12 +113,22 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
           environment_.key_folder + "', which can't be used; set VESPER_CACHE_DIR to one that can");
     }
   }
+  std::string why_no_rings;
+  std::unique_ptr<transport::RingMemory> rings = MakeRings(&why_no_rings);
+  std::vector<int> files;
+  if (hello.offers_memory) {
+    files.push_back(shadows);
+  }
+  if (rings != nullptr) {
+    hello.ring_bytes = rings->ring_bytes();
+    files.push_back(rings->file());
+  }
   proto::Buffer buffer;
   proto::EncodeHello(hello, buffer);
   SetupDeadline deadline(*connection_, timeout);
   const std::span<const std::byte> parts[] = {buffer.Bytes()};
   // A server that refuses at once may have closed before all was written; its reason can be read.
-  connection_->WriteWithDescriptor(parts, hello.offers_memory ? shadows : -1);
+  connection_->WriteWithDescriptors(parts, files);
   statistics_->NoteBytes(Statistics::kWireOut, buffer.size());
   std::optional<proto::Frame> frame;
   while (!frame && !splitter_.Failed()) {
@@ -176,7 +187,32 @@ bool Session::SetUp(proto::Hello hello, int shadows, std::chrono::milliseconds t
     chunks_ = std::make_unique<proto::ChunkSender>(size_t{welcome_.chunk_mebibytes} << 20,
                                                    welcome_.archives ? archive_key : std::nullopt);
   }
+  if (rings != nullptr && welcome_.why_no_rings.empty()) {
+    socket_ = std::move(connection_);
+    auto connection = std::make_unique<transport::RingConnection>(
+        *socket_, std::move(rings), transport::RingConnection::Side::kGuest, environment_.spinning);
+    progress_page_ = &connection->progress();
+    progress_bell_ = progress_page_->Bell();
+    connection_ = std::move(connection);
+  } else if (rings != nullptr) {
+    why_no_rings = welcome_.why_no_rings;
+  }
+  if (environment_.debug_log) {
+    Say(socket_ != nullptr ? "commands pass through shared rings"
+                           : "commands pass through the connection: " + why_no_rings);
+  }
   return proto::DecodeSnapshot(welcome_.snapshot, snapshot_arena_, &snapshot_, error);
+}
+
+std::unique_ptr<transport::RingMemory> Session::MakeRings(std::string* why_not) const {
+  if (!environment_.uses_rings) {
+    *why_not = "VESPER_TRANSPORT=stream";
+  } else if (!connection_->PassesDescriptors()) {
+    *why_not = "it passes no files, as Unix sockets do";
+  } else {
+    return transport::RingMemory::Create(transport::RingMemory::kDefaultBytes, why_not);
+  }
+  return nullptr;
 }
 
 void Session::OfferGuestExtensions() {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the threads of a session share beside the stream: whom progress is told, and whom failures.
+#include <algorithm>
+
 #include "client_icd/progress.h"
 #include "client_icd/session.h"
 
@@ -10,24 +12,74 @@ namespace {
 /// What a host says about more devices than this is not remembered before they are there.
 constexpr size_t kMaxDevices = 256;
 
+/// Who waits looks around after this time at the latest: a host that writes to the bell's words
+/// what it likes must not keep anybody who has been told by nobody else that the session is over.
+constexpr std::chrono::seconds kLongestSleep{1};
+
 }  // namespace
 
 bool Session::WaitForProgress(std::unique_lock<std::mutex>& lock,
                               std::chrono::steady_clock::time_point deadline,
                               const std::function<bool()>& done) {
   WaitNote note(*statistics_);
-  while (!done()) {
-    if (IsLost()) {
+  for (;;) {
+    const uint32_t seen = progress_bell_.Count();
+    LookAtProgress();
+    if (done()) {
+      return true;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (IsLost() || now >= deadline) {
       return false;
     }
     note.Sleeps();
-    if (deadline == std::chrono::steady_clock::time_point::max()) {
-      progress_changed_.wait(lock);
-    } else if (progress_changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
-      return done();
+    lock.unlock();
+    if (!progress_spin_.Until([&] { return progress_bell_.Count() != seen; })) {
+      progress_bell_.SleepSince(seen, std::min(deadline, now + kLongestSleep));
+    }
+    lock.lock();
+  }
+}
+
+void Session::LookAtProgress() {
+  if (progress_page_ == nullptr) {
+    return;
+  }
+  for (const auto& [id, queue] : queues_) {
+    if (queue->slot == nullptr) {
+      const auto slot = std::ranges::find_if(
+          progress_page_->slots, [id = id](const auto& place) { return place.key.load() == id; });
+      if (slot == progress_page_->slots.end()) {
+        continue;  // it is not there yet, or pushed
+      }
+      queue->slot = &*slot;
+    }
+    if (queue->slot->key.load(std::memory_order_acquire) != id) {
+      continue;
+    }
+    const uint64_t value = queue->slot->value.load(std::memory_order_acquire);
+    if (value <= queue->reached.load(std::memory_order_relaxed)) {
+      continue;
+    }
+    const uint64_t after = queue->slot->after.load(std::memory_order_relaxed);
+    if (after <= handled_frames_) {
+      Reach(*queue, value);
+    } else {
+      awaited_frames_ = std::min(awaited_frames_, after);
     }
   }
-  return true;
+}
+
+void Session::NoteHandledFrame() {
+  if (progress_page_ == nullptr) {
+    return;
+  }
+  const std::lock_guard lock(progress_mutex_);
+  ++handled_frames_;
+  if (handled_frames_ >= awaited_frames_) {
+    awaited_frames_ = UINT64_MAX;
+    NotifyProgress();
+  }
 }
 
 void Session::AddQueue(proto::ObjectId id, std::shared_ptr<QueueProgress> queue) {

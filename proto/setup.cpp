@@ -134,6 +134,7 @@ void EncodeHello(const Hello& hello, Buffer& buffer) {
   buffer.PutValue<uint64_t>(hello.compression);
   buffer.PutValue<uint64_t>(hello.always_compress ? 1 : 0);
   buffer.PutValue<uint64_t>(hello.offers_memory ? 1 : 0);
+  buffer.PutValue<uint64_t>(hello.ring_bytes);
   buffer.PutValue<uint64_t>(hello.application_version);
   buffer.PutValue<uint64_t>(hello.engine_version);
   buffer.PutValue<uint64_t>(hello.api_version);
@@ -162,6 +163,7 @@ bool DecodeHello(std::span<const std::byte> payload, Hello* hello, std::string* 
   hello->compression = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->always_compress = reader.Value<uint64_t>() != 0;
   hello->offers_memory = reader.Value<uint64_t>() != 0;
+  hello->ring_bytes = reader.Value<uint64_t>();
   hello->application_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->engine_version = static_cast<uint32_t>(reader.Value<uint64_t>());
   hello->api_version = static_cast<uint32_t>(reader.Value<uint64_t>());
@@ -196,6 +198,7 @@ void EncodeWelcome(const Welcome& welcome, Buffer& buffer) {
   buffer.PutValue<uint64_t>(welcome.archives ? 1 : 0);
   PutString(buffer, welcome.server_version);
   PutString(buffer, welcome.why_not_shared);
+  PutString(buffer, welcome.why_no_rings);
   PutFlags(buffer, welcome.commands);
   PutFlags(buffer, welcome.structs);
   PutVector(buffer, welcome.snapshot);
@@ -214,6 +217,7 @@ bool DecodeWelcome(std::span<const std::byte> payload, Welcome* welcome, std::st
   welcome->archives = reader.Value<uint64_t>() != 0;
   welcome->server_version = TakeString(reader);
   welcome->why_not_shared = TakeString(reader);
+  welcome->why_no_rings = TakeString(reader);
   welcome->commands = TakeFlags(reader);
   welcome->structs = TakeFlags(reader);
   welcome->snapshot = TakeVector<std::byte>(reader, kMaxSetupBytes);

@@ -34,9 +34,12 @@ struct Hello {
   uint32_t compression = 0;
   /// Frames are compressed however fast the link is.
   bool always_compress = false;
-  /// The guest's file of shadows came along (Connection::TakeDescriptor): host-visible memory may
-  /// be made of its pages.
+  /// The guest's file of shadows came along (Connection::TakeDescriptors, the first of them):
+  /// host-visible memory may be made of its pages.
   bool offers_memory = false;
+  /// A file for two rings of so many bytes each came along (transport/ring_connection.h; the next
+  /// of the descriptors). 0: none.
+  uint64_t ring_bytes = 0;
   /// What chunks (chunks.h) are archived under for later sessions: sizeof(HashKey) bytes, or none
   /// if they are not to be.
   std::vector<std::byte> archive_key;
@@ -64,6 +67,8 @@ struct Welcome {
   std::string server_version;
   /// Why memory is not shared, in a sentence; empty if it is, as far as devices allow.
   std::string why_not_shared;
+  /// Why what follows passes through the socket, in a sentence; empty if it passes through rings.
+  std::string why_no_rings;
   /// Index: wire number.
   std::vector<bool> commands;
   std::vector<bool> structs;

@@ -44,6 +44,9 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   std::string mode = "0600";
   std::string reading = "auto";
   std::string sharing = "auto";
+  std::string rings = "auto";
+  std::string progress = "page";
+  std::string spinning = "auto";
   const std::string version = "vesperd " VESPER_VERSION;
 
   CLI::App app{"vesperd lets programs elsewhere use the Vulkan devices of this machine.",
@@ -79,6 +82,21 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   app.add_option("--share-memory", sharing,
                  "Whether guests on this machine may share pages with their device (default auto: "
                  "where the driver can import them)")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"auto", "never"}));
+  app.add_option("--rings", rings,
+                 "Whether commands of guests on this machine may pass through memory that both "
+                 "share (default auto: if the guest offers some)")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"auto", "never"}));
+  app.add_option("--progress", progress,
+                 "How guests with shared rings hear how far queues have come (default page: they "
+                 "look at memory that both share)")
+      ->type_name("HOW")
+      ->check(CLI::IsMember({"page", "push"}));
+  app.add_option("--spin", spinning,
+                 "Whether threads that wait look around for some microseconds before they sleep "
+                 "(default auto: if it helps, and there are more than two processors)")
       ->type_name("WHEN")
       ->check(CLI::IsMember({"auto", "never"}));
   app.add_option(
@@ -126,6 +144,10 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
                                   : reading == "cpu" ? MemoryReading::kCpu
                                                      : MemoryReading::kAuto;
   options.worker.share_memory = sharing == "auto";
+  options.worker.use_rings = rings == "auto";
+  options.worker.use_progress_page = progress == "page";
+  options.worker.spinning =
+      spinning == "auto" ? transport::Spinning::kAuto : transport::Spinning::kNever;
   for (const std::string& text : endpoints) {
     std::string ignored;
     options.endpoints.push_back(*transport::Endpoint::Parse(text, &ignored));

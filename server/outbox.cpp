@@ -26,6 +26,15 @@ void Outbox::Push(uint16_t number, const void* args) {
   Write(number, 0, 0, args);
 }
 
+void Outbox::TellProgress(proto::ObjectId queue, std::optional<size_t> slot, uint64_t value) {
+  if (slot) {
+    progress_slots_.Set(*slot, value, frames_.load());
+    return;
+  }
+  const proto::Args_vesperProgress args{queue, value};
+  Push(proto::command_number::vesperProgress, &args);
+}
+
 void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void* args) {
   const proto::Record& record = *proto::CommandRecord(number);
   const std::lock_guard lock(mutex_);
@@ -40,11 +49,12 @@ void Outbox::Write(uint16_t number, uint16_t flags, uint64_t serial, const void*
     encoder.Request(record, args);
   }
   if (!proto::FinishCommand(buffer_, header)) {
-    connection_.Shutdown();  // a guest that waits for this reply must not wait for ever
+    connection_->Shutdown();  // a guest that waits for this reply must not wait for ever
     return;
   }
   proto::FinishFrame(buffer_, frame);
   const std::span<const std::byte> parts[] = {buffer_.Bytes()};
+  frames_.fetch_add(1);
   WriteFrame(parts);  // a broken connection is the reading side's to notice
   buffer_.Shrink(kKeptBytes);
 }
@@ -54,10 +64,11 @@ void Outbox::PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool ot
   const auto parts = patch.Frame(known_, Unchanged, proto::command_number::vesperPushMemory,
                                  proto::Args_vesperPushMemory{memory, 0, nullptr});
   if (parts.empty()) {
-    connection_.Shutdown();  // a guest that goes on without these bytes would compute with others
+    connection_->Shutdown();  // a guest that goes on without these bytes would compute with others
     return;
   }
   statistics_.NotePush();
+  frames_.fetch_add(1);
   if (others_follow) {
     background_.Begin(parts);
   } else {
@@ -80,7 +91,7 @@ bool Outbox::Send(const proto::Buffer& frame) {
 
 void Outbox::EnableCompression(uint32_t algorithms, bool always) {
   const std::lock_guard lock(mutex_);
-  compressor_.Enable(algorithms, always, connection_.IsLocal());
+  compressor_.Enable(algorithms, always, connection_->IsLocal());
   piece_bytes_.store(compressor_.PieceBytes());
 }
 
@@ -90,7 +101,7 @@ bool Outbox::WriteFrame(std::span<const std::span<const std::byte>> frame) {
     statistics_.NoteSent(part.size());
   }
   const auto begin = std::chrono::steady_clock::now();
-  const bool written = connection_.Write(parts);
+  const bool written = connection_->Write(parts);
   compressor_.NoteWrite(parts, std::chrono::steady_clock::now() - begin);
   piece_bytes_.store(compressor_.PieceBytes(), std::memory_order_relaxed);
   return written;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <span>
 
 #include "proto/buffer.h"
@@ -9,6 +10,7 @@
 #include "proto/encoder.h"
 #include "proto/object_id.h"
 #include "proto/patch_parts.h"
+#include "server/progress_slots.h"
 #include "server/statistics.h"
 #include "transport/background_writer.h"
 #include "transport/connection.h"
@@ -22,19 +24,28 @@ namespace vesper::server {
 class Outbox {
  public:
   Outbox(transport::Connection& connection, Statistics& statistics)
-      : connection_(connection),
+      : connection_(&connection),
         statistics_(statistics),
         background_([this](proto::FrameCompressor::Parts frame) { WriteFrame(frame); }) {}
 
   /// What the guest knows; before the first reply.
   void SetKnownStructs(proto::KnownStructs known) { known_ = std::move(known); }
 
+  /// What follows goes through this connection.
+  void Use(transport::Connection& connection) {
+    const std::lock_guard lock(mutex_);
+    connection_ = &connection;
+  }
   /// Frames may be compressed from now on.
   void EnableCompression(uint32_t algorithms, bool always);
 
   /// `was_skipped`: the command was not executed.
   void Reply(uint16_t number, uint64_t serial, const void* args, bool was_skipped = false);
   void Push(uint16_t number, const void* args);
+  /// Queues that have a place on the page that the guest looks at (transport/progress_page.h).
+  ProgressSlots& progress_slots() { return progress_slots_; }
+  /// Says how far a queue has come: there, or in a push. After what was pushed before.
+  void TellProgress(proto::ObjectId queue, std::optional<size_t> slot, uint64_t value);
   /// Pushes what the device wrote to `memory`, from where the patch names it. With `others_follow`
   /// that may still be read until the next push or FinishPatches.
   void PushPatch(proto::ObjectId memory, proto::PatchParts& patch, bool others_follow);
@@ -50,9 +61,11 @@ class Outbox {
   /// In the background, or with mutex_ held and nothing under way there.
   bool WriteFrame(std::span<const std::span<const std::byte>> frame);
 
-  transport::Connection& connection_;
+  transport::Connection* connection_;
   Statistics& statistics_;
   proto::KnownStructs known_;
+  ProgressSlots progress_slots_;
+  std::atomic<uint64_t> frames_{0};  // that were given out, since the set-up
   transport::TurnMutex mutex_;
   std::atomic<size_t> piece_bytes_{proto::kMaxPatchBytes};
   proto::Buffer buffer_;

@@ -150,12 +150,18 @@ std::unique_ptr<HostQueue> HostQueue::Create(proto::ObjectId id, VkQueue handle,
 }
 
 HostQueue::HostQueue(proto::ObjectId id, VkQueue handle, HostDevice& device, VkSemaphore timeline)
-    : id_(id), handle_(handle), device_(device), timeline_(timeline), watcher_([this] {
-        Watch();
-      }) {}
+    : id_(id),
+      handle_(handle),
+      device_(device),
+      timeline_(timeline),
+      slot_(device.outbox().progress_slots().Take(id)),
+      watcher_([this] { Watch(); }) {}
 
 HostQueue::~HostQueue() {
   Stop();
+  if (slot_) {
+    device_.outbox().progress_slots().Give(*slot_);
+  }
   device_.table().vkDestroySemaphore(device_.handle(), timeline_, nullptr);
 }
 
@@ -405,8 +411,7 @@ void HostQueue::Watch() {
         unpushed_.pop_front();
       }
     }
-    const proto::Args_vesperProgress args{id_, reached};
-    device_.outbox().Push(proto::command_number::vesperProgress, &args);
+    device_.outbox().TellProgress(id_, slot_, reached);
   }
 }
 

@@ -17,6 +17,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -95,7 +96,8 @@ class HostQueue {
   const VkQueue handle_;
   HostDevice& device_;
   const VkSemaphore timeline_;
-  uint64_t next_ = 1;  // number of the next batch; for whoever submits
+  const std::optional<size_t> slot_;  // where its progress is shown
+  uint64_t next_ = 1;                 // number of the next batch; for whoever submits
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -39,6 +39,7 @@
 #include "server/statistics.h"
 #include "server/task_pool.h"
 #include "server/worker.h"
+#include "transport/ring_connection.h"
 
 namespace vesper::server {
 
@@ -72,6 +73,17 @@ class Session {
   }
   /// Memory is never shared with the guest. Before the hello.
   void ForbidSharing() { may_share_ = false; }
+  /// What is said never passes through rings. Before the hello.
+  void ForbidRings() { may_use_rings_ = false; }
+  /// Progress is always pushed. Before the hello.
+  void ForbidProgressPage() { uses_progress_page_ = false; }
+  /// Whether threads that wait may spin first. Before the hello.
+  void SetSpinning(transport::Spinning spinning) { spinning_ = spinning; }
+  /// After the hello: where commands come from in place of the connection; null if it goes on.
+  transport::RingConnection* rings() { return rings_.get(); }
+  const std::string& why_no_rings() const { return why_no_rings_; }
+  /// True once there are rings. Any thread.
+  bool UsesRings() const { return uses_rings_.load(); }
   /// Shows what is executed; before the hello.
   void SetObserver(CommandObserver* observer) { observer_ = observer; }
   /// Waits until all tasks have ended. Any thread.
@@ -191,7 +203,11 @@ class Session {
                          proto::Args_vesperCopyMemoryToImage& args);
   bool CopyImageToMemory(HostDevice& device, proto::Args_vesperCopyImageToMemory& args);
 
-  // Memory that is shared with the guest (session_sharing.cpp).
+  // What is shared with the guest (session_sharing.cpp).
+  /// Takes what came along with the hello, as far as it may be taken, and says so in the welcome.
+  std::unique_ptr<transport::RingMemory> TakeShared(proto::Welcome& welcome);
+  /// What follows the welcome passes through rings.
+  void UseRings(std::unique_ptr<transport::RingMemory> memory);
   /// True if memory of the device, which is about to be created, may be shared: a program that may
   /// bind memory to sparse resources must be able to bind any.
   bool SharesMemory(const HostInstance::PhysicalDevice& physical,
@@ -253,6 +269,12 @@ class Session {
   const MemoryReading memory_reading_;
   transport::Connection& connection_;
   bool may_share_ = true;
+  bool may_use_rings_ = true;
+  bool uses_progress_page_ = true;
+  transport::Spinning spinning_ = transport::Spinning::kAuto;
+  std::string why_no_rings_;
+  std::unique_ptr<transport::RingConnection> rings_;
+  std::atomic<bool> uses_rings_{false};
   uint32_t chunk_mebibytes_ = 0;
   std::function<bool(const proto::HashKey& key)> open_archive_;
   Statistics statistics_;

@@ -52,15 +52,13 @@ Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::str
     objects_.Add(PhysicalDeviceId(i), reinterpret_cast<uint64_t>(instance_->devices()[i].handle),
                  nullptr);
   }
-  if (!hello_.offers_memory) {
-    welcome.why_not_shared = "the guest does not offer it";
-  } else if (!may_share_) {
-    welcome.why_not_shared = "the server was told not to (--share-memory=never)";
-  } else {
-    shared_file_ = SharedFile::Accept(connection_.TakeDescriptor(), &welcome.why_not_shared);
-  }
+  std::unique_ptr<transport::RingMemory> memory = TakeShared(welcome);
+  why_no_rings_ = welcome.why_no_rings;
   proto::EncodeWelcome(welcome, answer);
   outbox_.Send(answer);
+  if (memory != nullptr) {
+    UseRings(std::move(memory));
+  }
   outbox_.EnableCompression(welcome.compression, hello_.always_compress);
   return Setup::kDone;
 }

@@ -41,6 +41,40 @@ bool Session::SharesMemory(const HostInstance::PhysicalDevice& physical,
          (!EnablesSparseBinding(info) || CanBindSparsely(instance_->table(), physical));
 }
 
+std::unique_ptr<transport::RingMemory> Session::TakeShared(proto::Welcome& welcome) {
+  // In the order in which the hello names them.
+  std::vector<transport::UniqueFd> files = connection_.TakeDescriptors();
+  size_t next = 0;
+  const auto take = [&] {
+    return next < files.size() ? std::move(files[next++]) : transport::UniqueFd();
+  };
+  if (!hello_.offers_memory) {
+    welcome.why_not_shared = "the guest does not offer it";
+  } else if (transport::UniqueFd file = take(); !may_share_) {
+    welcome.why_not_shared = "the server was told not to (--share-memory=never)";
+  } else {
+    shared_file_ = SharedFile::Accept(std::move(file), &welcome.why_not_shared);
+  }
+  if (hello_.ring_bytes == 0) {
+    welcome.why_no_rings = "the guest does not offer any";
+  } else if (!may_use_rings_) {
+    welcome.why_no_rings = "the server was told not to (--rings=never)";
+  } else {
+    return transport::RingMemory::Accept(take(), hello_.ring_bytes, &welcome.why_no_rings);
+  }
+  return nullptr;
+}
+
+void Session::UseRings(std::unique_ptr<transport::RingMemory> memory) {
+  rings_ = std::make_unique<transport::RingConnection>(
+      connection_, std::move(memory), transport::RingConnection::Side::kHost, spinning_);
+  outbox_.Use(*rings_);
+  if (uses_progress_page_) {
+    outbox_.progress_slots().Use(rings_->progress());
+  }
+  uses_rings_.store(true);
+}
+
 void Session::ShareMemory(HostDevice& device) {
   auto shared =
       std::make_unique<SharedMemories>(device.table(), device.handle(), device.physical().memory,

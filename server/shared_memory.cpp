@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/shared_memory.h"
 
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <utility>
+
+#include "transport/shared_file.h"
 
 namespace vesper::server {
 namespace {
@@ -66,15 +65,7 @@ std::unique_ptr<SharedFile> SharedFile::Accept(transport::UniqueFd file, std::st
     *why_not = "no file of the guest's came through this connection";
     return nullptr;
   }
-  const int seals = ::fcntl(file.get(), F_GET_SEALS);
-  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
-    *why_not = "the guest's file is not sealed against becoming smaller";
-    return nullptr;
-  }
-  // Huge pages can be out when one is touched, which would end the worker.
-  struct statfs system{};
-  if (::fstatfs(file.get(), &system) != 0 || system.f_type != TMPFS_MAGIC) {
-    *why_not = "the guest's file is not one of ordinary pages in memory";
+  if (!transport::IsSafeToMap(file.get(), why_not)) {
     return nullptr;
   }
   return std::unique_ptr<SharedFile>(new SharedFile(std::move(file)));

@@ -65,6 +65,11 @@ void ReadFrames(transport::Connection& connection, Inbox& inbox, Session& sessio
       }
       break;
     }
+    if (session.UsesRings()) {
+      spdlog::warn("the guest sent something invalid: bytes beside the shared rings");
+      status = kInvalidGuest;
+      break;
+    }
     splitter.EndReceive(bytes);
     session.statistics().NoteReceived(bytes);
     while (const std::optional<proto::Frame> frame = splitter.Next()) {
@@ -104,6 +109,52 @@ void TellArchive(FileArchive& archive, Session& session) {
   spdlog::debug("{} chunks of earlier uploads are there", count);
 }
 
+/// Executes what comes out of the inbox until it is closed; false if the guest sent something
+/// invalid.
+bool ServeInbox(Inbox& inbox, Session& session, std::string* error) {
+  while (const std::optional<ReceivedFrame> frame = inbox.Take()) {
+    if (frame->type != proto::FrameType::kCommands) {
+      *error = "expected commands, got another hello";
+      return false;
+    }
+    if (!session.HandleCommands(frame->payload(), error)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// The same for the rings, which hold as much as an inbox needs to: there is no thread in between.
+bool ServeRings(transport::RingConnection& rings, proto::ChunkStore& chunks, Session& session,
+                std::string* error) {
+  proto::FrameSplitter splitter(proto::kMaxFrameBytes);
+  splitter.AllowCompression(proto::kAllCompression);
+  splitter.SetChunks(&chunks);
+  while (error->empty()) {
+    const std::span<std::byte> space = splitter.BeginReceive();
+    const size_t bytes = space.empty() ? 0 : rings.ReadSome(space);
+    if (bytes == 0 && rings.IsBroken()) {
+      *error = rings.Error();
+    } else if (bytes == 0 && !splitter.Failed()) {
+      return true;
+    }
+    splitter.EndReceive(bytes);
+    session.statistics().NoteReceived(bytes);
+    while (const std::optional<proto::Frame> frame = splitter.Next()) {
+      if (frame->type != proto::FrameType::kCommands) {
+        *error = "expected commands, got another hello";
+      }
+      if (!error->empty() || !session.HandleCommands(frame->payload, error)) {
+        return false;
+      }
+    }
+    if (splitter.Failed()) {
+      *error = splitter.Error();
+    }
+  }
+  return false;
+}
+
 /// SIGTERM, blocked everywhere else, becomes a goodbye.
 void WaitForTermination(Session& session) {
   sigset_t signals;
@@ -141,6 +192,13 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
   if (!options.share_memory) {
     session.ForbidSharing();
   }
+  if (!options.use_rings) {
+    session.ForbidRings();
+  }
+  if (!options.use_progress_page) {
+    session.ForbidProgressPage();
+  }
+  session.SetSpinning(options.spinning);
   session.OnFailure([&](const std::string& failure) {
     spdlog::warn("the guest sent something invalid: {}", failure);
     session.SayGoodbye(failure.c_str());
@@ -148,6 +206,7 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
   });
   session.OfferChunks(options.upload_cache_mebibytes);
   proto::ChunkStore chunks(size_t{options.upload_cache_mebibytes} << 20);
+  proto::ChunkStore ring_chunks(size_t{options.upload_cache_mebibytes} << 20);  // the session's
   std::unique_ptr<FileArchive> archive;
   if (!options.upload_archive.empty() && options.upload_cache_mebibytes != 0) {
     session.OfferArchive([&](const proto::HashKey& key) {
@@ -159,6 +218,7 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
         return false;
       }
       chunks.SetArchive(archive.get());
+      ring_chunks.SetArchive(archive.get());
       return true;
     });
   }
@@ -186,16 +246,15 @@ int RunWorker(std::unique_ptr<transport::Connection> connection, const WorkerOpt
         // The guest need not wait for the disk.
         std::thread([&] { TellArchive(*archive, session); }).detach();
       }
-      while (const std::optional<ReceivedFrame> frame = inbox.Take()) {
-        if (frame->type != proto::FrameType::kCommands) {
-          error = "expected commands, got another hello";
-        }
-        if (!error.empty() || !session.HandleCommands(frame->payload(), &error)) {
-          spdlog::warn("the guest sent something invalid: {}", error);
-          session.SayGoodbye(error.c_str());
-          status = kInvalidGuest;
-          break;
-        }
+      transport::RingConnection* const rings = session.rings();
+      spdlog::info("commands pass through {}",
+                   rings != nullptr ? "shared rings" : "the connection: " + session.why_no_rings());
+      const bool is_valid = rings != nullptr ? ServeRings(*rings, ring_chunks, session, &error)
+                                             : ServeInbox(inbox, session, &error);
+      if (!is_valid) {
+        spdlog::warn("the guest sent something invalid: {}", error);
+        session.SayGoodbye(error.c_str());
+        status = kInvalidGuest;
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "transport/connection.h"
+#include "transport/spin.h"
 
 namespace vesper::server {
 
@@ -26,7 +27,10 @@ struct WorkerOptions {
       driver_manifest;  ///< Manifest of the driver to use; empty: whatever the loader finds.
   std::string device_selector;  ///< Index, UUID or name of the device to offer; empty: all of them.
   MemoryReading memory_reading = MemoryReading::kAuto;
-  bool share_memory = true;         ///< Host-visible memory may be made of the guest's own pages.
+  bool share_memory = true;       ///< Host-visible memory may be made of the guest's own pages.
+  bool use_rings = true;          ///< What is said may pass through memory that both share.
+  bool use_progress_page = true;  ///< The guest may look there how far queues have come.
+  transport::Spinning spinning = transport::Spinning::kAuto;  ///< Before threads sleep.
   std::optional<unsigned> threads;  ///< Nothing: DefaultThreads(); 0: all is done in the stream.
   /// MiB of what a session uploads that are kept, for it not to send them again; 0: none.
   uint32_t upload_cache_mebibytes = 64;

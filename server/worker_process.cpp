@@ -73,6 +73,15 @@ std::vector<std::string> WorkerArguments(const std::string& peer, const Options&
   if (!options.worker.share_memory) {
     arguments.push_back("--share-memory=never");
   }
+  if (!options.worker.use_rings) {
+    arguments.push_back("--rings=never");
+  }
+  if (!options.worker.use_progress_page) {
+    arguments.push_back("--progress=push");
+  }
+  if (options.worker.spinning == transport::Spinning::kNever) {
+    arguments.push_back("--spin=never");
+  }
   if (options.worker.memory_reading != MemoryReading::kAuto) {
     arguments.push_back(options.worker.memory_reading == MemoryReading::kGpu ? "--read-memory=gpu"
                                                                              : "--read-memory=cpu");

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transport/unique_fd.h"
 
@@ -26,18 +27,19 @@ class Connection {
   /// True if descriptors of files can travel beside the bytes.
   virtual bool PassesDescriptors() const { return false; }
 
-  /// Write, with a descriptor that travels beside the first of the bytes where descriptors can,
-  /// and is left out elsewhere. It stays the caller's.
-  virtual bool WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
-                                   int descriptor) {
-    (void)descriptor;
+  /// Write, with descriptors that travel beside the first of the bytes where descriptors can, and
+  /// are left out elsewhere: kMaxDescriptors at most. They stay the caller's.
+  virtual bool WriteWithDescriptors(std::span<const std::span<const std::byte>> parts,
+                                    std::span<const int> descriptors) {
+    (void)descriptors;
     return Write(parts);
   }
 
-  /// The descriptor that came beside the first bytes of the stream, once, close-on-exec; empty if
-  /// there was none. Those that come later are dropped by the system. Any thread, once something
-  /// was read.
-  virtual UniqueFd TakeDescriptor() { return UniqueFd(); }
+  /// The descriptors that came beside the first bytes of the stream, once, in order, close-on-exec.
+  /// More than kMaxDescriptors, and those that come later, are dropped by the system. Any thread,
+  /// once something was read.
+  virtual std::vector<UniqueFd> TakeDescriptors() { return {}; }
+  static constexpr size_t kMaxDescriptors = 4;
 
   /// Blocks until at least one byte came and returns how many were stored. 0 means that the stream
   /// is over, in order or not: Error() says which. `buffer` must not be empty.
@@ -46,6 +48,10 @@ class Connection {
   /// Ends the stream in both directions. Wakes a blocked reader and a blocked writer and fails
   /// every later call. Calling it again changes nothing.
   virtual void Shutdown() = 0;
+
+  /// Returns when the peer is gone or this side was shut down. Any thread, also while another
+  /// reads. Only for connections that pass descriptors.
+  virtual void WaitForEnd() {}
 
   /// True once the peer has closed its end, the link is broken or this side was shut down, even if
   /// bytes that came before have not been read. Never blocks. A silent peer is not gone.

@@ -32,7 +32,7 @@ struct Pipe {
   size_t under_way = 0;
   uint64_t written = 0;
   uint64_t read = 0;
-  UniqueFd descriptor;  // that came with the first bytes
+  std::vector<UniqueFd> descriptors;  // that came with the first bytes
   std::condition_variable changed;
 };
 
@@ -105,20 +105,27 @@ class LoopbackConnection final : public Connection {
 
   bool PassesDescriptors() const override { return true; }
 
-  bool WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
-                           int descriptor) override {
-    if (descriptor >= 0) {
+  bool WriteWithDescriptors(std::span<const std::span<const std::byte>> parts,
+                            std::span<const int> descriptors) override {
+    {
       const std::lock_guard lock(link_->mutex);
       if (out_.written == 0) {
-        out_.descriptor.Reset(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+        for (const int descriptor : descriptors) {
+          out_.descriptors.emplace_back(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+        }
       }
     }
     return Write(parts);
   }
 
-  UniqueFd TakeDescriptor() override {
+  std::vector<UniqueFd> TakeDescriptors() override {
     const std::lock_guard lock(link_->mutex);
-    return std::move(in_.descriptor);
+    return std::move(in_.descriptors);
+  }
+
+  void WaitForEnd() override {
+    std::unique_lock lock(link_->mutex);
+    in_.changed.wait(lock, [this] { return !CanWrite(); });
   }
 
   size_t ReadSome(std::span<std::byte> buffer) override {

@@ -130,9 +130,10 @@ void SocketConnection::Configure() {
   SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
-bool SocketConnection::WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
-                                           int descriptor) {
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(descriptor))> control{};
+bool SocketConnection::WriteWithDescriptors(std::span<const std::span<const std::byte>> parts,
+                                            std::span<const int> descriptors) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
+  descriptors = descriptors.first(is_tcp_ ? 0 : std::min(descriptors.size(), kMaxDescriptors));
   size_t part = 0;
   size_t offset = 0;  // bytes of parts[part] that are written
   Silence silence;
@@ -153,14 +154,14 @@ bool SocketConnection::WriteWithDescriptor(std::span<const std::span<const std::
     msghdr message{};
     message.msg_iov = vectors.data();
     message.msg_iovlen = count;
-    if (descriptor >= 0 && !is_tcp_) {
+    if (!descriptors.empty()) {
       message.msg_control = control.data();
-      message.msg_controllen = control.size();
+      message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
       cmsghdr* header = CMSG_FIRSTHDR(&message);
       header->cmsg_level = SOL_SOCKET;
       header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof(descriptor));
-      std::memcpy(CMSG_DATA(header), &descriptor, sizeof(descriptor));
+      header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+      std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
     }
     const ssize_t written = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
     if (written < 0) {
@@ -174,7 +175,7 @@ bool SocketConnection::WriteWithDescriptor(std::span<const std::span<const std::
       return false;
     }
     silence = {};
-    descriptor = -1;  // it is on its way
+    descriptors = {};  // they are on their way
     size_t left = static_cast<size_t>(written);
     while (left > 0) {
       const size_t step = std::min(left, parts[part].size() - offset);
@@ -193,8 +194,8 @@ ssize_t SocketConnection::Receive(std::span<std::byte> buffer) {
   if (is_tcp_ || has_received_bytes_) {
     return ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
   }
-  // Room for one: the system closes whatever else a peer may send.
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  // The system closes what a peer may send beyond this room.
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
   iovec vector{buffer.data(), buffer.size()};
   msghdr message{};
   message.msg_iov = &vector;
@@ -207,11 +208,13 @@ ssize_t SocketConnection::Receive(std::span<std::byte> buffer) {
   }
   has_received_bytes_ = true;
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int received = -1;
-    std::memcpy(&received, CMSG_DATA(header), sizeof(received));
-    received_.Reset(received);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+    std::array<int, kMaxDescriptors> descriptors;
+    const size_t received = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    std::memcpy(descriptors.data(), CMSG_DATA(header), received * sizeof(int));
+    for (size_t i = 0; i < received; ++i) {
+      received_.emplace_back(descriptors[i]);
+    }
   }
   return count;
 }
@@ -245,6 +248,12 @@ void SocketConnection::Shutdown() {
   unwritable_.store(true, std::memory_order_release);
   // Wakes whoever sleeps in recv() or sendmsg(), also in the future.
   ::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+void SocketConnection::WaitForEnd() {
+  pollfd state{socket_.get(), POLLRDHUP, 0};
+  while (::poll(&state, 1, -1) < 0 && errno == EINTR) {
+  }
 }
 
 bool SocketConnection::PeerIsGone() const {

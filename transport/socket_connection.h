@@ -3,7 +3,7 @@
 //
 // The stream is read and written with blocking system calls on the descriptor itself, and not
 // through an Asio socket: this code runs inside other people's programs, where an Asio socket would
-// bring along a reactor (three more descriptors for each connection), and a descriptor travels
+// bring along a reactor (three more descriptors for each connection), and descriptors travel
 // beside the first bytes of a Unix socket, which Asio has no call for. A blocked call ends because
 // data came, because somebody called Shutdown(), or because the peer is found dead.
 //
@@ -24,6 +24,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "transport/connection.h"
 #include "transport/unique_fd.h"
@@ -45,14 +46,15 @@ class SocketConnection final : public Connection {
                                                 std::string* error);
 
   bool Write(std::span<const std::span<const std::byte>> parts) override {
-    return WriteWithDescriptor(parts, -1);
+    return WriteWithDescriptors(parts, {});
   }
   bool PassesDescriptors() const override { return !is_tcp_; }
-  bool WriteWithDescriptor(std::span<const std::span<const std::byte>> parts,
-                           int descriptor) override;
-  UniqueFd TakeDescriptor() override { return std::move(received_); }
+  bool WriteWithDescriptors(std::span<const std::span<const std::byte>> parts,
+                            std::span<const int> descriptors) override;
+  std::vector<UniqueFd> TakeDescriptors() override { return std::move(received_); }
   size_t ReadSome(std::span<std::byte> buffer) override;
   void Shutdown() override;
+  void WaitForEnd() override;
   bool PeerIsGone() const override;
   std::string Error() const override;
   std::string Peer() const override { return peer_; }
@@ -67,7 +69,7 @@ class SocketConnection final : public Connection {
   SocketConnection(UniqueFd socket, const SocketLimits& limits, bool is_tcp, bool is_local);
 
   void Configure();
-  // recv(), which also takes the descriptor that comes with the first bytes.
+  // recv(), which also takes the descriptors that come with the first bytes.
   ssize_t Receive(std::span<std::byte> buffer);
   // Called when a blocked call woke up for no other reason than time. True if the peer is dead, and
   // then the stream has ended.
@@ -80,7 +82,7 @@ class SocketConnection final : public Connection {
   const bool is_tcp_;
   const bool is_local_;
   const std::string peer_;
-  UniqueFd received_;                // the reader's
+  std::vector<UniqueFd> received_;   // the reader's
   bool has_received_bytes_ = false;  // the reader's
   std::atomic<bool> unreadable_{false};
   std::atomic<bool> unwritable_{false};

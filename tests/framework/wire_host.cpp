@@ -66,9 +66,10 @@ void WireHost::Run() {
   }
   proto::FrameSplitter splitter(proto::kMaxFrameBytes);
   bool greeted = false;
+  transport::Connection* connection = connection_.get();
   while (error_.empty()) {
     const std::span<std::byte> space = splitter.BeginReceive();
-    const size_t bytes = space.empty() ? 0 : connection_->ReadSome(space);
+    const size_t bytes = space.empty() ? 0 : connection->ReadSome(space);
     if (bytes == 0) {
       break;
     }
@@ -81,6 +82,9 @@ void WireHost::Run() {
           error_ += " (refused)";
         }
         greeted = true;
+        if (session.rings() != nullptr) {
+          connection = session.rings();
+        }
         splitter.AllowCompression(proto::kAllCompression);
         splitter.SetChunks(&chunks);
       } else if (frame->type != proto::FrameType::kCommands) {

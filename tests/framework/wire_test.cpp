@@ -27,6 +27,8 @@ VkResult WireTest::Connect(const transport::Faults& to_host, const transport::Fa
   environment_.server = "loopback";
   environment_.pushes &= ~static_cast<uint32_t>(excluded_pushes_);
   environment_.shares_memory = shares_memory_;
+  // VESPER_TEST_RINGS=1: whatever the loopback does to the stream, for a run by hand.
+  environment_.uses_rings = uses_rings_ || std::getenv("VESPER_TEST_RINGS") != nullptr;
   if (const char* folder = std::getenv("VESPER_SEED_DIR")) {
     guest = RecordConnection(std::move(guest), folder);
   }

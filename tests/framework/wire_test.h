@@ -91,6 +91,7 @@ class WireTest : public testing::Test {
   std::unique_ptr<WireHost> host_;
   unsigned host_threads_ = 2;
   bool shares_memory_ = false;  // most tests are about copies
+  bool uses_rings_ = false;     // and about what the loopback does to the stream
   server::CommandObserver* host_observer_ = nullptr;
   bool host_may_complain_ = false;
   VkInstance instance_ = VK_NULL_HANDLE;

@@ -194,6 +194,7 @@ TEST(Golden, Hello) {
   hello.compare_all_memory = true;
   hello.compression = 3;
   hello.always_compress = false;
+  hello.ring_bytes = 1u << 20;
   hello.application_version = 1;
   hello.engine_version = 2;
   hello.api_version = VK_API_VERSION_1_4;
@@ -206,7 +207,7 @@ TEST(Golden, Hello) {
   Buffer buffer;
   EncodeHello(hello, buffer);
   EXPECT_EQ(Hex(buffer.Bytes()),
-            "d0 00 00 00 01 00 00 00\n"
+            "d8 00 00 00 01 00 00 00\n"
             "76 65 73 70 65 72 00 00\n"  // magic
             "05 00 00 00 00 00 00 00\n"  // version
             "00 10 00 00 00 00 00 00\n"
@@ -216,6 +217,7 @@ TEST(Golden, Hello) {
             "03 00 00 00 00 00 00 00\n"
             "00 00 00 00 00 00 00 00\n"
             "00 00 00 00 00 00 00 00\n"
+            "00 00 10 00 00 00 00 00\n"
             "01 00 00 00 00 00 00 00\n"
             "02 00 00 00 00 00 00 00\n"
             "00 40 40 00 00 00 00 00\n"

@@ -26,6 +26,7 @@ Hello MakeHello() {
   hello.compression = 3;
   hello.always_compress = true;
   hello.offers_memory = true;
+  hello.ring_bytes = 1u << 20;
   hello.archive_key.assign(sizeof(HashKey), std::byte{3});
   hello.application_version = 3;
   hello.engine_version = 4;
@@ -46,6 +47,7 @@ Welcome MakeWelcome() {
   welcome.server_version = "1.2.3";
   welcome.archives = true;
   welcome.why_not_shared = "no reason";
+  welcome.why_no_rings = "no memory";
   welcome.commands = {false, true, true, false};
   welcome.structs = {true, false};
   welcome.snapshot = std::vector<std::byte>(1001, std::byte{7});
@@ -71,6 +73,7 @@ TEST(Setup, HelloArrivesAsItWasSent) {
   EXPECT_EQ(decoded.compression, hello.compression);
   EXPECT_EQ(decoded.always_compress, hello.always_compress);
   EXPECT_EQ(decoded.offers_memory, hello.offers_memory);
+  EXPECT_EQ(decoded.ring_bytes, hello.ring_bytes);
   EXPECT_EQ(decoded.archive_key, hello.archive_key);
   EXPECT_EQ(decoded.application_version, hello.application_version);
   EXPECT_EQ(decoded.engine_version, hello.engine_version);
@@ -95,6 +98,7 @@ TEST(Setup, WelcomeArrivesAsItWasSent) {
   EXPECT_EQ(decoded.server_version, welcome.server_version);
   EXPECT_EQ(decoded.archives, welcome.archives);
   EXPECT_EQ(decoded.why_not_shared, welcome.why_not_shared);
+  EXPECT_EQ(decoded.why_no_rings, welcome.why_no_rings);
   EXPECT_EQ(decoded.commands, welcome.commands);
   EXPECT_EQ(decoded.structs, welcome.structs);
   EXPECT_EQ(decoded.snapshot, welcome.snapshot);

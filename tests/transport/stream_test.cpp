@@ -47,21 +47,22 @@ TEST_P(StreamTest, ADescriptorTravelsWithTheFirstBytesOfAUnixSocket) {
   UniqueFd writing(ends[1]);
   const Bytes hello = ToBytes("hello");
   const std::span<const std::byte> parts[] = {std::span(hello).first(2), std::span(hello).last(3)};
-  ASSERT_TRUE(pair_.client->WriteWithDescriptor(parts, writing.get()));
+  const int sent[] = {writing.get(), reading.get()};
+  ASSERT_TRUE(pair_.client->WriteWithDescriptors(parts, sent));
   EXPECT_EQ(ReadUpTo(*pair_.server, 5), hello);
-  const UniqueFd received = pair_.server->TakeDescriptor();
-  ASSERT_EQ(static_cast<bool>(received), passes);
-  EXPECT_FALSE(static_cast<bool>(pair_.server->TakeDescriptor())) << "once";
+  const std::vector<UniqueFd> received = pair_.server->TakeDescriptors();
+  ASSERT_EQ(received.size(), passes ? 2u : 0u);
+  EXPECT_TRUE(pair_.server->TakeDescriptors().empty()) << "once";
   if (passes) {
-    EXPECT_EQ(::fcntl(received.get(), F_GETFD), FD_CLOEXEC);
-    ASSERT_EQ(::write(received.get(), "x", 1), 1);
+    EXPECT_EQ(::fcntl(received[0].get(), F_GETFD), FD_CLOEXEC);
+    ASSERT_EQ(::write(received[0].get(), "x", 1), 1);
     char byte = 0;
     ASSERT_EQ(::read(reading.get(), &byte, 1), 1) << "it is the same pipe";
   }
   // A later one is closed by the system: nobody has the pipe's end any more.
-  ASSERT_TRUE(pair_.client->WriteWithDescriptor(parts, writing.get()));
+  ASSERT_TRUE(pair_.client->WriteWithDescriptors(parts, sent));
   EXPECT_EQ(ReadUpTo(*pair_.server, 5), hello);
-  EXPECT_FALSE(static_cast<bool>(pair_.server->TakeDescriptor()));
+  EXPECT_TRUE(pair_.server->TakeDescriptors().empty());
 }
 
 TEST_P(StreamTest, EchoesLargeVectoredWrites) {
