@@ -22,6 +22,7 @@
 #include "server/shared_memory.h"
 #include "server/watched_events.h"
 #include "server/write_set.h"
+#include "transport/spin.h"
 
 namespace vesper::server {
 
@@ -44,6 +45,9 @@ class HostDevice {
   const HostInstance::PhysicalDevice& physical() const { return physical_; }
   HostMemories& memories() { return memories_; }
   Outbox& outbox() { return outbox_; }
+  /// Whether the queues' watchers may spin; before the queues are added.
+  void SetSpinning(transport::Spinning spinning) { spinning_ = spinning; }
+  transport::Spinning spinning() const { return spinning_; }
 
   /// The worker has this queue for itself: the GPU reads with it what is slow for the CPU.
   void SetSpareQueue(const SpareQueue& queue);
@@ -127,6 +131,7 @@ class HostDevice {
   const VkDevice handle_;
   const HostInstance::PhysicalDevice& physical_;
   Outbox& outbox_;
+  transport::Spinning spinning_ = transport::Spinning::kNever;
   DeviceTable table_;
   HostMemories memories_;
   std::unique_ptr<SharedMemories> shared_;

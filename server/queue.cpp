@@ -155,6 +155,7 @@ HostQueue::HostQueue(proto::ObjectId id, VkQueue handle, HostDevice& device, VkS
       device_(device),
       timeline_(timeline),
       slot_(device.outbox().progress_slots().Take(id)),
+      spin_(device.spinning()),
       watcher_([this] { Watch(); }) {}
 
 HostQueue::~HostQueue() {
@@ -370,6 +371,8 @@ void HostQueue::Watch() {
   uint64_t reached = 0;
   const DeviceTable& vk = device_.table();
   for (;;) {
+    // A program that submits and waits submits again soon.
+    spin_.Until([&] { return submitted_.load() > reached; });
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return stopping_ || submitted_ > reached; });

@@ -12,6 +12,7 @@
 
 #include <vulkan/vulkan_core.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -24,6 +25,7 @@
 
 #include "proto/object_id.h"
 #include "server/write_set.h"
+#include "transport/spin.h"
 
 namespace vesper::server {
 
@@ -101,13 +103,14 @@ class HostQueue {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  uint64_t begun_ = 0;      // the last batch that the driver may know
-  uint64_t submitted_ = 0;  // the last batch that the driver has taken
+  uint64_t begun_ = 0;                  // the last batch that the driver may know
+  std::atomic<uint64_t> submitted_{0};  // the last batch that the driver has taken
   uint64_t done_ = 0;
   uint64_t signals_through_ = 0;
   std::deque<Batch> unpushed_;  // in order
   bool stopping_ = false;
-  std::thread watcher_;  // keep last
+  transport::AdaptiveSpin spin_;  // the watcher's
+  std::thread watcher_;           // keep last
 };
 
 }  // namespace vesper::server

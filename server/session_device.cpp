@@ -113,6 +113,7 @@ VkResult Session::CreateDevice(proto::Args_vkCreateDevice& args) {
         stream_.decoder.new_ids().front(), *args.pDevice, *physical,
         instance_->get_device_proc_addr(), outbox_, any_device_lost_, hello_.compare_all_memory);
     devices_[*args.pDevice]->NoteQueues(info);
+    devices_[*args.pDevice]->SetSpinning(spinning_);
     if (HasMultiview(info)) {
       devices_[*args.pDevice]->recorded_writes().SetViews(kMaxViews);
     }
