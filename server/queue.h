@@ -109,8 +109,9 @@ class HostQueue {
   uint64_t signals_through_ = 0;
   std::deque<Batch> unpushed_;  // in order
   bool stopping_ = false;
-  transport::AdaptiveSpin spin_;  // the watcher's
-  std::thread watcher_;           // keep last
+  transport::AdaptiveSpin spin_;       // the watcher's, until there is work
+  transport::AdaptiveSpin work_spin_;  // and until it is done
+  std::thread watcher_;                // keep last
 };
 
 }  // namespace vesper::server
