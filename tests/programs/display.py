@@ -155,15 +155,16 @@ def build_hold(folder: Path) -> Path:
     return library
 
 
-def settled(display: Xvfb, process: subprocess.Popen, unlike: bytes = b"", limit_s: float = 30.0) -> bytes:
-    """The screen once it shows something else than `unlike` and black, and has not changed for a second."""
+def settled(display: Xvfb, process: subprocess.Popen, unlike: bytes = b"", quiet_s: float = 1.0,
+            limit_s: float = 30.0) -> bytes:
+    """The screen once it shows something else than `unlike` and black, and has not changed for `quiet_s`."""
     deadline = time.monotonic() + limit_s
     last, since = b"", time.monotonic()
     while time.monotonic() < deadline and process.poll() is None:
         now = display.screen()
         if now != last:
             last, since = now, time.monotonic()
-        elif time.monotonic() - since > 1.0 and now != unlike and now.strip(b"\0"):
+        elif time.monotonic() - since > quiet_s and now != unlike and now.strip(b"\0"):
             return now
         time.sleep(0.1)
     raise Failed("the screen stayed black, or as it was, or never came to rest")
