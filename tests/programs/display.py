@@ -80,8 +80,8 @@ class Xvfb:
 
 
 # Stops a program when what it shows is to be looked at, until the file that $VESPER_GO names is there: when
-# it first waits for its device, which it does before it destroys what it presents with; or, if it draws with
-# OpenGL, after $VESPER_SWAPS frames. Those move by the time of day, which goes on by 20 ms each time that it
+# it destroys its first semaphore, which vkcube does once its device is idle and before it destroys its swapchain;
+# or, if it draws with OpenGL, after $VESPER_SWAPS frames. Those move by the time of day, which goes on by 20 ms each time that it
 # is asked for.
 HOLD = r"""
 #define _GNU_SOURCE
@@ -94,11 +94,12 @@ static void hold(void) {
   fclose(fopen(getenv("VESPER_HELD"), "w"));
   for (int i = 0; i < 6000 && access(getenv("VESPER_GO"), F_OK) != 0; ++i) usleep(10000);
 }
-int vkDeviceWaitIdle(void* device) {
-  int (*real)(void*) = dlsym(RTLD_NEXT, "vkDeviceWaitIdle");
-  int result = real(device);
-  hold();
-  return result;
+void vkDestroySemaphore(void* device, unsigned long semaphore, const void* allocator) {
+  void (*real)(void*, unsigned long, const void*) = dlsym(RTLD_NEXT, "vkDestroySemaphore");
+  static int is_first = 1;
+  if (is_first) hold();
+  is_first = 0;
+  real(device, semaphore, allocator);
 }
 void glXSwapBuffers(void* display, unsigned long drawable) {
   void (*real)(void*, unsigned long) = dlsym(RTLD_NEXT, "glXSwapBuffers");
