@@ -224,8 +224,10 @@ Program Bringing(int word, uint32_t last = 1) {
 template <typename Machine>
 Program WaitingFor(std::vector<std::pair<int, uint32_t>> values) {
   return [values] {
-    for (const auto& [word, value] : values) {
-      BasicDoorbell<Machine>(count, asleep).WaitUntil([&] { return Load({word}) >= value; });
+    for (const auto& wanted : values) {
+      BasicDoorbell<Machine>(count, asleep).WaitUntil([&] {
+        return Load({wanted.first}) >= wanted.second;
+      });
     }
   };
 }

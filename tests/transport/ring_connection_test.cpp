@@ -145,11 +145,9 @@ TEST(RingConnection, AWriterIsKilledAnywhere) {
       guest.Kill();
     });
     // Whatever comes is the beginning of what was to come.
-    size_t position = 0;
     for (;;) {
       const Bytes received = ReadUpTo(*host, bytes.size());
       ASSERT_TRUE(std::equal(received.begin(), received.end(), bytes.begin()));
-      position += received.size();
       if (received.size() < bytes.size()) {
         break;
       }
