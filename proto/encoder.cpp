@@ -48,7 +48,10 @@ void Encoder::Operation(const Record& record, const Op& op, const std::byte* val
       return;
     case OpKind::kLayout:
       if (part != Part::kReply) {
-        buffer_.Patch(slot, LayoutOnHost(LoadField<VkImageLayout>(value, op.offset)));
+        // A number, for there may be no layout at all where the driver looks at none.
+        const auto layout = LoadField<uint32_t>(value, op.offset);
+        constexpr VkImageLayout kPresented = VK_IMAGE_LAYOUT_PRESENT_SRC_KHR;
+        buffer_.Patch(slot, layout == kPresented ? uint32_t{LayoutOnHost(kPresented)} : layout);
       }
       return;
     case OpKind::kTypedHandle: {

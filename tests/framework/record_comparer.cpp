@@ -140,12 +140,12 @@ std::string Comparer::Member(const Record& record, const Op& op, const std::byte
       }
       return {};
     case OpKind::kLayout: {
-      auto expected = LoadField<VkImageLayout>(a, op.offset);
+      auto expected = LoadField<uint32_t>(a, op.offset);
       if (expected == VK_IMAGE_LAYOUT_PRESENT_SRC_KHR) {
         expected = VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL;
       }
       const bool arrives = mode == Mode::kWhole || mode == Mode::kRequest;
-      return arrives && LoadField<VkImageLayout>(b, op.offset) != expected ? "layouts differ" : "";
+      return arrives && LoadField<uint32_t>(b, op.offset) != expected ? "layouts differ" : "";
     }
     case OpKind::kTypedHandle: {
       const auto expected = mode == Mode::kShape ? 0 : LoadField<uint64_t>(a, op.offset);
