@@ -88,6 +88,7 @@ bool RingConnection::WaitFor(Doorbell bell, AdaptiveSpin& spin, const IsReady& i
 }
 
 bool RingConnection::Write(std::span<const std::span<const std::byte>> parts) {
+  order_.fetch_add(1, std::memory_order_release);
   size_t put = 0;  // and not published
   for (std::span<const std::byte> rest : parts) {
     while (!rest.empty()) {
@@ -116,6 +117,7 @@ size_t RingConnection::ReadSome(std::span<std::byte> buffer) {
   while (!is_shut_down_.load(std::memory_order_acquire)) {
     const size_t count = reader_.Take(buffer);
     if (count != 0) {
+      order_.load(std::memory_order_acquire);
       return is_shut_down_.load(std::memory_order_acquire) ? 0 : count;
     }
     if (!WaitFor(reader_.BytesBell(), read_spin_, [this] { return reader_.HasBytes(); })) {

@@ -17,6 +17,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -102,6 +103,10 @@ class RingConnection final : public Connection {
   RingReader reader_;
   AdaptiveSpin read_spin_;
   AdaptiveSpin write_spin_;
+  // Raised by who writes and loaded by who reads, so that what was done before a question was
+  // written is done for whoever reads the answer: the order through the other process is none that
+  // the language knows.
+  std::atomic<uint64_t> order_{0};
   std::atomic<bool> is_shut_down_{false};  // on this side
   std::atomic<bool> has_ended_{false};
   std::atomic<int> sleeping_{0};  // threads of this process
