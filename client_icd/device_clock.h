@@ -5,11 +5,11 @@
 //
 // A reading is a value of the device's clock and the two moments of the guest's clock between which
 // it was taken: over a link of 100 ms those are 100 ms apart. From a reading later values follow,
-// for both clocks run evenly, or nearly so: the deviation grows by kDrift with the reading's age.
-// That is negligible beside 100 ms, and matters beside the 60 us of a local call. So a reading is
-// used for as long as it makes the deviation no more than an eighth larger, and for no longer than
-// a second; while it is, the next one is asked for ahead. Else the host is called, as it is by
-// somebody who asks for the first time.
+// for both clocks run evenly, or nearly so: the deviation grows with the reading's age
+// (kDriftPerSecond). That is negligible beside 100 ms, and matters beside the 60 us of a local
+// call. So a reading is used for as long as it makes the deviation no more than an eighth larger,
+// and for no longer than a second; while it is, the next one is asked for ahead. Else the host is
+// called, as it is by somebody who asks for the first time.
 //
 // Clocks that don't keep to this (a device that was suspended, a program that was frozen) are found
 // out by the next reading, which then lies elsewhere than it should; from then on each question is

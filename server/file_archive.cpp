@@ -152,8 +152,10 @@ std::unique_ptr<FileArchive> FileArchive::Open(const std::string& folder, const 
 FileArchive::FileArchive(std::string folder, const proto::HashKey& key, uint64_t limit)
     : folder_(std::move(folder)),
       key_(key),
-      // The hash of nothing says nothing of the key.
-      tenant_(folder_ + "/" + Hexadecimal(proto::HashOf({}, key))),
+      // The hash of something that everybody knows says nothing of the key.
+      tenant_(
+          folder_ + "/" +
+          Hexadecimal(proto::HashOf(std::as_bytes(std::span(std::string_view("tenant"))), key))),
       limit_(limit) {}
 
 void FileArchive::Load(const Tell& tell) {
