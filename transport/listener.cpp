@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -59,6 +60,14 @@ bool RemoveStaleFile(const std::string& path, const SocketAddress& address, std:
   return true;
 }
 
+// A mode that was asked for is meant: containers have a umask that nobody chose, and who opens a
+// socket to a group does not think of it. Not where somebody else's file has come in between.
+void GiveBackWhatUmaskTook(const std::string& path, const struct stat& status, mode_t mode) {
+  if (S_ISSOCK(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & 0777) != mode) {
+    ::chmod(path.c_str(), mode);
+  }
+}
+
 // A bound and listening socket, or none and the error code.
 UniqueFd Listen(const SocketAddress& address, const ListenOptions& options, int* code) {
   UniqueFd socket(::socket(address.Family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -68,7 +77,7 @@ UniqueFd Listen(const SocketAddress& address, const ListenOptions& options, int*
   }
   if (address.IsUnix()) {
     // bind() gives the file the mode of the socket (less the umask), so that it never exists with
-    // more than what was asked for, and the umask of the process need not be touched.
+    // more than what was asked for.
     ::fchmod(socket.get(), options.mode & 0777);
   } else {
     // A server that restarts may listen again while old connections are fading out.
@@ -121,6 +130,7 @@ std::unique_ptr<Listener> Listener::Open(const Endpoint& endpoint, const ListenO
     if (is_unix && ::lstat(endpoint.path.c_str(), &status) == 0) {
       listener->file_device_ = status.st_dev;
       listener->file_inode_ = status.st_ino;
+      GiveBackWhatUmaskTook(endpoint.path, status, options.mode & 0777);
     }
     return listener;
   }

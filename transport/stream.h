@@ -25,8 +25,8 @@ std::unique_ptr<Connection> Connect(const Endpoint& endpoint, std::chrono::milli
 std::unique_ptr<Connection> AdoptSocket(int fd, std::string* error);
 
 struct ListenOptions {
-  /// Unix sockets: permission bits of the socket file (the umask may take more away). Whoever may
-  /// write to the file may connect.
+  /// Unix sockets: permission bits of the socket file, whatever the umask. Whoever may write to the
+  /// file may connect.
   unsigned mode = 0600;
 };
 

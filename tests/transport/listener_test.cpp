@@ -44,14 +44,16 @@ TEST_F(UnixListenerTest, SocketFileIsForItsOwnerWhateverTheUmask) {
   EXPECT_EQ(Mode(), 0600u);
 }
 
-TEST_F(UnixListenerTest, SocketFileHasTheModeAskedFor) {
-  const mode_t before = ::umask(0);
-  ListenOptions options;
-  options.mode = 0660;
-  const auto listener = Open(options);
-  ::umask(before);
-  ASSERT_TRUE(listener) << error_;
-  EXPECT_EQ(Mode(), 0660u);
+TEST_F(UnixListenerTest, SocketFileHasTheModeAskedForWhateverTheUmask) {
+  for (const mode_t mask : {0, 022, 077}) {
+    const mode_t before = ::umask(mask);
+    ListenOptions options;
+    options.mode = 0666;
+    const auto listener = Open(options);
+    ::umask(before);
+    ASSERT_TRUE(listener) << error_;
+    EXPECT_EQ(Mode(), 0666u);
+  }
 }
 
 TEST_F(UnixListenerTest, RemovesItsFileAtTheEnd) {

@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Guest and server in containers that allow no more than the engines' defaults do, and less (cell.py):
+the samples draw and compute the same as on the driver itself, the guest takes the way that is left to it
+and says why, and integration tests of memory pass.
+
+Exit status 0 if so, 1 if not, 77 (with the reason) if this machine allows no such containers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import cell
+from cell import Cell
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOT_RUN = 77
+TURNTABLE = ["turntable", "--frame", "17", "--frames", "4", "--checksums", "--size", "320x240"]
+# No layer that loads by itself, and no compiled shader of another run.
+CLEAN = {"VK_LOADER_LAYERS_DISABLE": "~implicit~", "NODEVICE_SELECT": "1"}
+# What the memory of a program can go wrong by first.
+PROGRAMS = ["device_memory", "fork", "image", "memory_merge", "memory_release", "memory_stress", "threads"]
+NO_MEMFD = {"memfd_create": errno.EPERM}
+
+
+class Relay:
+    """Passes bytes between two Unix sockets, and nothing but bytes, as the relays do through which engines
+    on other systems bring a socket into their containers."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path, self._target = path, target
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        path.chmod(0o666)
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.socket(socket.AF_UNIX) as far:
+            far.connect(str(self._target))
+            while True:
+                for ready in select.select([near, far], [], [])[0]:
+                    # What comes with the bytes is dropped by not being asked for.
+                    data = ready.recv(1 << 16)
+                    if not data:
+                        return
+                    (far if ready is near else near).sendall(data)
+
+
+class ConfinedTest(unittest.TestCase):
+    build_dir: Path
+    driver: str
+
+    def setUp(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="vesper-containers-")
+        self.addCleanup(self._folder.cleanup)
+        self.folder = Path(self._folder.name)
+        self.folder.chmod(0o1777)
+
+    def serve(self, deny: dict[str, int] | None = None) -> Path:
+        """Starts a server in a cell in which only its socket's folder can be written, and returns the
+        socket."""
+        path, log = self.folder / "vesper.sock", self.folder / "log"
+        with log.open("w") as output:
+            # Like an image's process, without a home; and as another user than the guest.
+            server = Cell(writable={self.folder: self.folder}, deny=deny, user=cell.USER + 1).start(
+                [str(self.build_dir / "bin/vesperd"), "--listen", f"unix:{path}", "--socket-mode", "0666",
+                 "--driver", self.driver], CLEAN, stdout=output, stderr=output)
+
+        def stop() -> None:
+            server.kill()
+            server.wait()
+        self.addCleanup(stop)
+        deadline = time.monotonic() + 60
+        while "listening on" not in log.read_text():
+            self.assertIsNone(server.poll(), log.read_text())
+            self.assertLess(time.monotonic(), deadline, log.read_text())
+            time.sleep(0.02)
+        return path
+
+    def run_as_guest(self, command: list[str], path: Path, environment: dict[str, str] | None = None,
+                     deny: dict[str, int] | None = None) -> subprocess.CompletedProcess:
+        manifest, = (self.build_dir / "share/vulkan/icd.d").glob("vesper_icd.*.json")
+        variables = {**CLEAN, "VESPER_SERVER": f"unix:{path}", "VK_DRIVER_FILES": str(manifest),
+                     "VK_ICD_FILENAMES": str(manifest), "VESPER_DEBUG": "log", **(environment or {})}
+        return Cell(deny=deny).run([str(self.build_dir / "bin" / command[0]), *command[1:]], variables)
+
+    def guest(self, command: list[str], path: Path, **more) -> subprocess.CompletedProcess:
+        done = self.run_as_guest(command, path, **more)
+        self.assertEqual(0, done.returncode, done.stderr + (self.folder / "log").read_text())
+        return done
+
+    def run_natively(self, command: list[str],
+                     deny: dict[str, int] | None = None) -> subprocess.CompletedProcess:
+        return Cell(deny=deny).run([str(self.build_dir / "bin" / command[0]), *command[1:]],
+                                   {**CLEAN, "VK_DRIVER_FILES": self.driver, "VK_ICD_FILENAMES": self.driver})
+
+    def native(self, command: list[str]) -> str:
+        done = self.run_natively(command)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertNotEqual("", done.stdout)
+        return done.stdout
+
+    def expect_same(self, path: Path, **more) -> str:
+        """The samples give what they give natively; returns what the driver logged."""
+        self.assertEqual(self.native(TURNTABLE), self.guest(TURNTABLE, path, **more).stdout)
+        done = self.guest(["saxpy"], path, **more)
+        self.assertEqual(self.native(["saxpy"]), done.stdout)
+        return done.stderr
+
+    def test_defaults(self) -> None:
+        log = self.expect_same(self.serve())
+        self.assertIn("commands pass through shared rings", log)
+
+    def test_userfaultfd_is_denied_so_memory_is_compared(self) -> None:
+        log = self.expect_same(self.serve(), environment={"VESPER_MEMORY": "shadow"})
+        self.assertRegex(log, r"mapped memory: compare; .*userfaultfd: Operation not permitted")
+
+    def test_every_home(self) -> None:
+        path = self.serve()
+        for environment in ({}, {"HOME": "/"}, {"HOME": "/nonexistent"}, {"HOME": ""},
+                            {"XDG_CACHE_HOME": "/var/cache"}, {"VESPER_CACHE_DIR": "/tmp/cache"}):
+            with self.subTest(environment):
+                done = self.guest(["saxpy"], path, environment=environment)
+                self.assertEqual(self.native(["saxpy"]), done.stdout)
+
+    def test_guest_without_files_in_memory(self) -> None:
+        log = self.expect_same(self.serve(), deny=NO_MEMFD)
+        self.assertIn("commands pass through the connection: memfd_create failed", log)
+
+    def test_server_without_files_in_memory(self) -> None:
+        path = self.serve(NO_MEMFD)
+        self.guest(["vesper", "doctor"], path)
+        if self.run_natively(["saxpy"], NO_MEMFD).returncode == 0:
+            self.expect_same(path)
+        else:
+            # The driver itself can't do without them. Its worker's end is all that comes of it.
+            self.assertNotEqual(0, self.run_as_guest(["saxpy"], path).returncode)
+            self.guest(["vesper", "doctor"], path)
+
+    def test_socket_that_passes_no_descriptors(self) -> None:
+        relay = Relay(self.folder / "relay.sock", self.serve())
+        self.addCleanup(relay.close)
+        log = self.expect_same(relay.path)
+        self.assertIn("commands pass through the connection: no file of the guest's came", log)
+
+    def test_doctor(self) -> None:
+        done = self.guest(["vesper", "doctor"], self.serve(), environment={"container": "cell"})
+        self.assertIn("userfaultfd", done.stdout)
+
+    def test_integration_programs(self) -> None:
+        for name in PROGRAMS:
+            for environment in ({}, {"VESPER_MEMORY": "compare"}):
+                with self.subTest(name, **environment):
+                    done = Cell(writable={self.folder: Path("/tmp")}).run(
+                        [str(self.build_dir / f"bin/{name}_integration_test"), "--gtest_brief=1"],
+                        {**CLEAN, **environment})
+                    self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+
+
+def why_not(build_dir: Path) -> str:
+    reason = cell.why_none()
+    if reason:
+        return reason
+    tried = Cell().run([str(build_dir / "bin/vesper"), "--version"])
+    return "" if tried.returncode == 0 else f"other users can't enter {build_dir}: {tried.stderr.strip()}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build-dir", type=Path, required=True)
+    parser.add_argument("case", nargs="*", help="names of tests (default: all)")
+    arguments = parser.parse_args()
+    ConfinedTest.build_dir = arguments.build_dir.resolve()
+    reason = why_not(ConfinedTest.build_dir)
+    if reason:
+        print(f"containers: not run: {reason}")
+        return NOT_RUN
+    ConfinedTest.driver = subprocess.run(
+        ["bash", "-c", f'set -eu; source "{ROOT}/scripts/lib.sh"; lavapipe_manifest'],
+        capture_output=True, text=True, check=True).stdout.strip()
+    loader = unittest.defaultTestLoader
+    suite = (loader.loadTestsFromNames([f"test_{name}" for name in arguments.case], ConfinedTest)
+             if arguments.case else loader.loadTestsFromTestCase(ConfinedTest))
+    return 0 if unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
