@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "cli/container_checks.h"
 #include "cli/installation.h"
 #include "cli/memory_checks.h"
 #include "cli/private_server.h"
@@ -80,9 +81,7 @@ std::optional<ServerAnswer> CheckServer(const transport::Endpoint& endpoint,
   std::string error;
   std::optional<ServerAnswer> answer = ProbeServer(endpoint, limit, &error);
   if (!answer) {
-    report.Add(Verdict::kBad, error,
-               "start vesperd on the machine with the GPU, with --listen and an endpoint that "
-               "reaches here; see its log for what it thinks of guests");
+    report.Add(Verdict::kBad, error, AdviceOnServer(endpoint));
     return std::nullopt;
   }
   report.Add(Verdict::kGood, "connected in " + Milliseconds(answer->connect_time) + " (" +
@@ -145,6 +144,9 @@ int Doctor(const DoctorOptions& options) {
   report.Section("Sharing of memory with the server");
   CheckSharing(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp,
                answer ? answer->why_not_shared : "it did not answer", report);
+
+  report.Section("Surroundings");
+  CheckSurroundings(report);
 
   const int bad_count = report.bad_count();
   if (bad_count != 0) {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "cli/doctor.h"
+#include "cli/ping.h"
 #include "cli/run.h"
 #include "transport/endpoint.h"
 
@@ -24,6 +25,15 @@ CLI::Option* AddServerOption(CLI::App* command, std::string* server) {
       ->add_option("--server", *server, "Where the server is: unix:/path or tcp:HOST:PORT")
       ->type_name("ENDPOINT")
       ->check(CheckEndpoint);
+}
+
+void AddTimeoutOption(CLI::App* command, int* timeout) {
+  command
+      ->add_option("--timeout", *timeout,
+                   "Seconds that the server may take to answer (default " +
+                       std::to_string(vesper::cli::kDefaultTimeout) + ")")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, 3600));
 }
 
 // Where the program's words begin in `vesper run [OPTIONS] [--] PROGRAM [ARGUMENT...]`: after `--`,
@@ -86,12 +96,13 @@ int main(int argc, char** argv) {
       ->type_name("ICD.json")
       ->check(CLI::ExistingFile)
       ->excludes(doctor_server);
-  doctor_command
-      ->add_option("--timeout", doctor.timeout,
-                   "Seconds that the server may take to answer (default " +
-                       std::to_string(vesper::cli::kDefaultTimeout) + ")")
-      ->type_name("SECONDS")
-      ->check(CLI::Range(1, 3600));
+  AddTimeoutOption(doctor_command, &doctor.timeout);
+
+  vesper::cli::PingOptions ping;
+  CLI::App* ping_command = app.add_subcommand("ping", "Say whether a server answers");
+  ping_command->footer("The exit status is 0 only if it does, and has a device.");
+  AddServerOption(ping_command, &ping.server);
+  AddTimeoutOption(ping_command, &ping.timeout);
 
   int own_words = argc;
   if (argc > 1 && std::string_view(argv[1]) == run_command->get_name()) {
@@ -113,5 +124,5 @@ int main(int argc, char** argv) {
     }
     return vesper::cli::Run(run);
   }
-  return vesper::cli::Doctor(doctor);
+  return ping_command->parsed() ? vesper::cli::Ping(ping) : vesper::cli::Doctor(doctor);
 }

@@ -135,8 +135,9 @@ void Tell(Report& report, const std::string& name, const ExperimentResult& resul
 
 void CheckTracking(Report& report) {
   const std::string advice =
-      HasSeccompFilter() ? "a seccomp filter is active; container runtimes forbid userfaultfd by "
-                           "default, and a profile of one's own can allow it"
+      HasSeccompFilter() ? "container engines' seccomp profiles deny it, which costs a comparison "
+                           "of what is mapped and not shared at each submission; a profile that "
+                           "allows it, or --device /dev/userfaultfd, mends that"
                          : "";
   const auto try_tier = [](MemoryTier tier) {
     return RunExperiment(

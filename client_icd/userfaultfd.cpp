@@ -19,17 +19,16 @@ constexpr int kUserModeOnly = 1;
 /// _IO('\xAA', 0): asks /dev/userfaultfd (Linux 6.1) for one.
 constexpr unsigned long kNewUserfaultfd = _IO(0xAA, 0x00);
 
+// By the system call, which container engines forbid and kernels leave to the privileged, or by the
+// device, which an administrator can hand out.
 UniqueFd Open(FaultsOf of) {
-  constexpr int kFlags = O_CLOEXEC | O_NONBLOCK;
-  if (of == FaultsOf::kProgram) {
-    return UniqueFd(static_cast<int>(::syscall(SYS_userfaultfd, kFlags | kUserModeOnly)));
-  }
-  UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, kFlags)));
+  const int flags = O_CLOEXEC | O_NONBLOCK | (of == FaultsOf::kProgram ? kUserModeOnly : 0);
+  UniqueFd faults(static_cast<int>(::syscall(SYS_userfaultfd, flags)));
   if (!faults) {
     const int refusal = errno;
     const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
     if (device) {
-      faults.Reset(::ioctl(device.get(), kNewUserfaultfd, kFlags));
+      faults.Reset(::ioctl(device.get(), kNewUserfaultfd, flags));
     }
     if (!faults) {
       errno = refusal;

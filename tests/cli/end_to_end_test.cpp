@@ -41,6 +41,13 @@ TEST_F(EndToEndTest, DoctorIsContentWithANamedServer) {
   EXPECT_EQ(Run({"doctor", "--server", server.endpoint()}), 0) << Output() << Errors();
 }
 
+TEST_F(EndToEndTest, PingSaysWhoAnswers) {
+  tests::TestServer server(tests::TestTarget::FromEnvironment());
+  EXPECT_EQ(Run({"ping", "--server", server.endpoint()}), 0) << Output() << Errors();
+  EXPECT_THAT(Output(), AllOf(HasSubstr(server.endpoint()), HasSubstr(" answered in ")));
+  EXPECT_EQ(Run({"ping", "--server", "tcp:127.0.0.1:1"}), 1);
+}
+
 TEST_F(EndToEndTest, RunGivesAProgramItsDevice) {
   EXPECT_EQ(Run({"run", "--driver", driver_, "--", "vulkaninfo", "--summary"}), 0)
       << Output() << Errors();

@@ -26,10 +26,10 @@ LIMIT_S = 240
 
 class Cell:
     def __init__(self, root: Path = Path("/"), mounts: dict[Path, Path] | None = None,
-                 writable: dict[Path, Path] | None = None, deny: dict[str, int] | None = None,
-                 user: int = USER) -> None:
-        """`mounts` and `writable` map folders of the machine to where they are seen; `deny` is what
-        compile_profile() takes."""
+                 writable: dict[Path, Path] | None = None, devices: dict[Path, Path] | None = None,
+                 deny: dict[str, int] | None = None, user: int = USER) -> None:
+        """`mounts`, `writable` and `devices` map files of the machine to where they are seen; `deny` is
+        what compile_profile() takes."""
         self._filter = tempfile.TemporaryFile()
         self._filter.write(seccomp_profile.compile_profile(deny))
         self._filter.flush()
@@ -42,6 +42,8 @@ class Cell:
             self._command += ["--ro-bind", str(path), str(place)]
         for path, place in (writable or {}).items():
             self._command += ["--bind", str(path), str(place)]
+        for path, place in (devices or {}).items():
+            self._command += ["--dev-bind", str(path), str(place)]
         self._then = ["--", "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
                       "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 
