@@ -148,7 +148,7 @@ class PatchWriter {
 /// Compares what was read of a block with the twin, line by line. Lines that have changed as a
 /// whole are gathered, since a few long copies cost less than many short ones.
 void PatchBlock(const std::byte* now, std::byte* twin, uint64_t offset, uint64_t size,
-                PatchWriter& writer) {
+                PatchGrain grain, PatchWriter& writer) {
   uint64_t whole = 0;  // bytes before `at` that have changed as a whole and are not written yet
   uint64_t at = 0;
   const auto write_whole = [&] {
@@ -163,7 +163,8 @@ void PatchBlock(const std::byte* now, std::byte* twin, uint64_t offset, uint64_t
     const uint64_t count = std::min(kLine - (offset + at) % kLine, size - at);
     const uint64_t mask = DifferenceMask(now + at, twin + offset + at, count);
     const uint64_t all = count == kLine ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
-    if (mask == all && count % 8 == 0) {
+    const bool is_whole = mask == all || (mask != 0 && grain == PatchGrain::kLines);
+    if (is_whole && count % 8 == 0) {
       whole += count;
     } else {
       write_whole();
@@ -178,7 +179,7 @@ void PatchBlock(const std::byte* now, std::byte* twin, uint64_t offset, uint64_t
 }
 
 uint64_t Compare(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
-                 size_t max_bytes, PatchWriter writer) {
+                 size_t max_bytes, PatchGrain grain, PatchWriter writer) {
   const uint64_t end = offset + size;
   const size_t start = writer.size();
   while (offset < end) {
@@ -193,7 +194,7 @@ uint64_t Compare(const std::byte* live, std::byte* twin, uint64_t offset, uint64
     // What was read here is what twin and patch get, whatever is written there meanwhile.
     std::byte now[kBlock];
     std::memcpy(now, live + offset, block);
-    PatchBlock(now, twin, offset, block, writer);
+    PatchBlock(now, twin, offset, block, grain, writer);
     offset += block;
   }
   return end;
@@ -202,13 +203,13 @@ uint64_t Compare(const std::byte* live, std::byte* twin, uint64_t offset, uint64
 }  // namespace
 
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
-                   size_t max_bytes, Buffer& patch) {
-  return Compare(live, twin, offset, size, max_bytes, PatchWriter(patch));
+                   size_t max_bytes, Buffer& patch, PatchGrain grain) {
+  return Compare(live, twin, offset, size, max_bytes, grain, PatchWriter(patch));
 }
 
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
-                   size_t max_bytes, PatchParts& patch) {
-  return Compare(live, twin, offset, size, max_bytes, PatchWriter(patch));
+                   size_t max_bytes, PatchParts& patch, PatchGrain grain) {
+  return Compare(live, twin, offset, size, max_bytes, grain, PatchWriter(patch));
 }
 
 void PutZerosEntry(uint64_t offset, uint64_t count, Buffer& patch) {

@@ -26,19 +26,25 @@ namespace vesper::proto {
 
 class PatchParts;
 
+/// What a patch is made of. Bytes: exactly those that differ, for the other side may write to their
+/// neighbours. Lines: all 64 bytes of a line in which any differs. That is for memory that only
+/// this side writes, and compresses better: what is left of a picture's line without the bytes that
+/// happen to be the same has lost its period of four bytes.
+enum class PatchGrain : uint8_t { kBytes, kLines };
+
 /// Compares `size` bytes of `live` and `twin` from `offset`, appends a patch for what differs and
 /// brings the twin up to date. Stops early once the patch has `max_bytes`; returns the offset where
 /// it stopped (offset + size when done). Other threads may write `live` meanwhile: each changed
 /// byte is read once, and what was read is what twin and patch get.
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
-                   size_t max_bytes, Buffer& patch);
+                   size_t max_bytes, Buffer& patch, PatchGrain grain = PatchGrain::kBytes);
 
 /// The same, but long runs of changed bytes are not copied into the patch: it names them in the
 /// twin, and they are read from there when the patch is written. Whatever is written to the twin
 /// before that goes to the other side. (`live` would not do: what the program writes meanwhile
 /// would travel, and the twin would not know.)
 uint64_t MakePatch(const std::byte* live, std::byte* twin, uint64_t offset, uint64_t size,
-                   size_t max_bytes, PatchParts& patch);
+                   size_t max_bytes, PatchParts& patch, PatchGrain grain = PatchGrain::kBytes);
 
 /// Appends an entry of zeros.
 void PutZerosEntry(uint64_t offset, uint64_t count, Buffer& patch);

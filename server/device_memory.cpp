@@ -210,10 +210,7 @@ ByteRanges HostMemory::WithoutDeferred(const ByteRanges& ranges) {
 }
 
 void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {
-  // What may be read and compared at once.
-  const size_t piece = info_.reader == nullptr
-                           ? outbox.PieceBytes()
-                           : std::max(outbox.PieceBytes(), proto::kMaxPatchBytes);
+  size_t piece = outbox.PieceBytes();  // what may be read and compared at once
   const bool is_link_slow = outbox.PieceBytes() < proto::kMaxPatchBytes;
   ByteRanges rest;
   {
@@ -230,6 +227,9 @@ void HostMemory::PushWritten(const WrittenParts& parts, Outbox& outbox) {
     if (!is_link_slow) {
       PushLocked(WithoutDeferred(rest), outbox);
       return;
+    }
+    if (info_.reader != nullptr || lossy_ != nullptr) {
+      piece = std::max(piece, proto::kMaxPatchBytes);
     }
   }
   while (!rest.IsEmpty()) {
@@ -266,7 +266,7 @@ void HostMemory::PushRange(ByteRange range, const std::byte* bytes, Outbox& outb
   for (uint64_t at = range.begin; at < range.end;) {
     proto::PatchParts& patch = patches_[turn_];
     at = proto::MakePatch(base, twin_.get(), at, range.end - at,
-                          patch_bytes_ - std::min(patch_bytes_, patch.size()), patch);
+                          patch_bytes_ - std::min(patch_bytes_, patch.size()), patch, grain_);
     if (at < range.end || patch.size() >= patch_bytes_) {
       SendPatch(outbox);
     }
@@ -279,6 +279,20 @@ uint64_t HostMemory::ReadableByGpu() {
     source_ = info_.reader->MakeSource(handle(), info_.memory_type, size(), &source_size_);
   }
   return source_ == VK_NULL_HANDLE ? 0 : source_size_;
+}
+
+void HostMemory::PushFromLive(ByteRange range, Outbox& outbox) {
+  if (lossy_ != nullptr) {
+    range = lossy_->WholeRows(range);
+  }
+  if (!info_.is_coherent) {
+    const VkMappedMemoryRange invalidated = AtomRange(range.begin, range.end);
+    vk_.vkInvalidateMappedMemoryRanges(device_, 1, &invalidated);
+  }
+  // What can't be encoded travels as it is.
+  if (lossy_ == nullptr || !lossy_->Push(id(), range, live_, twin_.get(), outbox)) {
+    PushRange(range, live_ + range.begin, outbox);
+  }
 }
 
 void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
@@ -299,11 +313,7 @@ void HostMemory::PushLocked(const ByteRanges& ranges, Outbox& outbox) {
   // Whatever the GPU cannot read, the CPU must.
   const ByteRanges rest = done == 0 ? ranges : ranges.And(ByteRanges(done, size()));
   for (const ByteRange& range : rest.ranges()) {
-    if (!info_.is_coherent) {
-      const VkMappedMemoryRange invalidated = AtomRange(range.begin, range.end);
-      vk_.vkInvalidateMappedMemoryRanges(device_, 1, &invalidated);
-    }
-    PushRange(range, live_ + range.begin, outbox);
+    PushFromLive(range, outbox);
   }
   if (proto::PatchParts& last = patches_[turn_]; last.size() != 0) {
     outbox.PushPatch(id(), last, false);
@@ -324,6 +334,18 @@ void HostMemory::WriteTwin(const proto::PatchEntry& entry) {
   for (uint64_t block = entry.offset / kGuestBlock; block * kGuestBlock < entry.end(); ++block) {
     guest_blocks_[block] = true;
   }
+}
+
+bool HostMemory::SetPictures(const PictureLayout& layout) {
+  if (!layout.Fits(size())) {
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  grain_ = proto::PatchGrain::kLines;
+  if (layout.quality != 0 && info_.reader == nullptr) {
+    lossy_ = std::make_unique<LossyPictures>(layout);
+  }
+  return true;
 }
 
 bool HostMemory::Write(std::span<const std::byte> patch) {

@@ -37,6 +37,7 @@
 #include "server/gpu_reader.h"
 #include "server/host_tables_gen.h"
 #include "server/outbox.h"
+#include "server/pictures.h"
 #include "server/zero_pages.h"
 #include "transport/turn_mutex.h"
 
@@ -105,6 +106,8 @@ class HostMemory {
   void Defer(uint64_t begin, uint64_t end);
   /// Pushes what has stayed here of [begin, end), which is not deferred any more.
   void Fetch(uint64_t begin, uint64_t end, Outbox& outbox);
+  /// The guest keeps pictures there and never writes; false if they do not fit.
+  bool SetPictures(const PictureLayout& layout);
   /// Writes the guest's bytes; false if the patch does not fit.
   bool Write(std::span<const std::byte> patch);
 
@@ -124,6 +127,8 @@ class HostMemory {
   void PushLocked(const ByteRanges& ranges, Outbox& outbox);
   /// Compares bytes that were read from live memory with the twin.
   void PushRange(ByteRange range, const std::byte* bytes, Outbox& outbox);
+  /// Makes live memory visible to the CPU, then pushes it.
+  void PushFromLive(ByteRange range, Outbox& outbox);
   /// Pushes a patch of which more follows, and begins another.
   void SendPatch(Outbox& outbox);
   /// How many bytes from the start the GPU can read.
@@ -156,6 +161,8 @@ class HostMemory {
   bool has_tried_source_ = false;
   VkBuffer source_ = VK_NULL_HANDLE;
   uint64_t source_size_ = 0;
+  proto::PatchGrain grain_ = proto::PatchGrain::kBytes;
+  std::unique_ptr<LossyPictures> lossy_;  // null: what the device writes travels as it is
   // Patches of one push take turns, and have so many bytes each.
   size_t patch_bytes_ = 0;
   std::array<proto::PatchParts, 2> patches_;

@@ -444,6 +444,8 @@ bool Session::Run(Context& context, uint16_t command, void* args, VkResult* resu
       case number::vesperFetchMemory:
         FetchMemory(device, *static_cast<proto::Args_vesperFetchMemory*>(args));
         return true;
+      case number::vesperNotePictures:
+        return NotePictures(device, *static_cast<proto::Args_vesperNotePictures*>(args));
       case number::vesperReturnLease:
         return ReturnLease(device, *static_cast<proto::Args_vesperReturnLease*>(args));
       case number::vesperGetQueue:

@@ -195,6 +195,7 @@ class Session {
   bool WriteMemory(HostDevice& device, const proto::Args_vesperWriteMemory& args);
   void DeferMemory(HostDevice& device, const proto::Args_vesperDeferMemory& args);
   void FetchMemory(HostDevice& device, const proto::Args_vesperFetchMemory& args);
+  bool NotePictures(HostDevice& device, const proto::Args_vesperNotePictures& args);
   /// True if the driver writes no more handles than there is room for.
   bool HasRoomForGroupHandles(HostDevice& device,
                               const proto::Args_vkGetRayTracingShaderGroupHandlesKHR& args);

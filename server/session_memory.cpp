@@ -230,6 +230,16 @@ void Session::FetchMemory(HostDevice& device, const proto::Args_vesperFetchMemor
   }
 }
 
+bool Session::NotePictures(HostDevice& device, const proto::Args_vesperNotePictures& args) {
+  HostMemory* memory = FindMemory(device, args.memory);
+  if (memory == nullptr) {
+    return true;
+  }
+  const PictureLayout layout{
+      args.count, args.stride, {args.width, args.height}, IsRedFirst(args.format), args.quality};
+  return memory->SetPictures(layout);
+}
+
 void Session::NoteSparseBinds(HostDevice& device, const VkBindSparseInfo* infos, uint32_t count) {
   const auto note = [&](VkDeviceMemory memory, uint64_t offset, uint64_t size) {
     if (const auto found = device.memories().Find(memory)) {

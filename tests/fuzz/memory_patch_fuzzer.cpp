@@ -31,7 +31,7 @@ void Apply(std::span<const std::byte> patch) {
   }
 }
 
-void Compare(const uint8_t* data, size_t size) {
+void Compare(const uint8_t* data, size_t size, proto::PatchGrain grain) {
   std::vector<std::byte> live(kMemoryBytes);
   std::vector<std::byte> twin(kMemoryBytes);
   for (size_t i = 0; i + 2 < size; i += 3) {
@@ -40,7 +40,7 @@ void Compare(const uint8_t* data, size_t size) {
   std::vector<std::byte> other_live = twin;
   std::vector<std::byte> other_twin = twin;
   proto::Buffer patch;
-  if (proto::MakePatch(live.data(), twin.data(), 0, kMemoryBytes, SIZE_MAX, patch) !=
+  if (proto::MakePatch(live.data(), twin.data(), 0, kMemoryBytes, SIZE_MAX, patch, grain) !=
           kMemoryBytes ||
       live != twin || !proto::PatchFits(patch.Bytes(), kMemoryBytes)) {
     std::abort();
@@ -59,6 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::memcpy(words.data(), data, words.size() * 8);
   }
   Apply(std::as_bytes(std::span(words)));
-  Compare(data, size);
+  Compare(data, size, proto::PatchGrain::kBytes);
+  Compare(data, size, proto::PatchGrain::kLines);
   return 0;
 }

@@ -48,6 +48,43 @@ void Scribble(Random& random, Side& side, const std::vector<bool>& mine, Bytes& 
   }
 }
 
+// Where nobody else writes, a line in which anything differs travels as a whole, and no other does.
+TEST(MemoryPatch, WholeLines) {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    const size_t size = 64 + random.Below(20'000) / 8 * 8;
+    Side from(size);
+    Side to(size);
+    std::vector<bool> differs(size / 64 + 1);
+    for (uint64_t i = random.Below(40); i > 0; --i) {
+      const size_t at = random.Below(size);
+      from.live[at] = static_cast<std::byte>(1 + random.Below(255));
+      differs[at / 64] = true;
+    }
+    Buffer patch;
+    ASSERT_EQ(size, MakePatch(from.live.data(), from.twin.data(), 0, size, SIZE_MAX, patch,
+                              PatchGrain::kLines));
+    PatchReader reader(patch.Bytes());
+    uint64_t bytes = 0;
+    while (const std::optional<PatchEntry> entry = reader.Next()) {
+      ASSERT_EQ(0u, entry->mask);
+      for (uint64_t line = entry->offset / 64; line * 64 < entry->end(); ++line) {
+        EXPECT_TRUE(differs[line]) << line;
+      }
+      bytes += entry->end() - entry->offset;
+    }
+    uint64_t expected = 0;
+    for (size_t line = 0; line * 64 < size; ++line) {
+      expected += differs[line] ? std::min<size_t>(64, size - line * 64) : 0;
+    }
+    EXPECT_EQ(expected, bytes);
+    to.Apply(patch.Bytes());
+    EXPECT_EQ(from.live, to.live);
+    EXPECT_EQ(from.live, from.twin);
+  }
+}
+
 TEST(MemoryPatch, MergesTwoWritersByteForByte) {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(seed);
