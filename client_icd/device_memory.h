@@ -51,10 +51,11 @@ void NoteBind(Device& device, VkDeviceMemory memory, uint32_t reach, bool is_wri
               uint64_t offset, uint64_t size);
 /// Memory as the driver itself sees it, which always has what the device wrote.
 struct DriverView {
-  const std::byte* begin = nullptr;
+  std::byte* begin = nullptr;
   /// The file whose pages these are, from this offset on, or -1.
   int file = -1;
   uint64_t file_offset = 0;
+  bool is_shared = false;  ///< with the device itself
 };
 /// Has the host push what the device writes there from now on, until the memory is freed. The
 /// program must not have it mapped, then or later.

@@ -74,7 +74,7 @@ Environment Environment::Read() {
   environment.upload_cache = upload_cache == "off"      ? UploadCache::kOff
                              : upload_cache == "always" ? UploadCache::kAlways
                                                         : UploadCache::kAuto;
-  environment.shares_pictures = Variable("VESPER_PRESENT") != "copy";
+  environment.present = ReadPresentOptions(Variable("VESPER_PRESENT"));
   environment.archives_uploads = Variable("VESPER_UPLOAD_ARCHIVE") == "on";
   const std::string debug = Variable("VESPER_DEBUG");
   environment.debug_sync = HasWord(debug, "sync");

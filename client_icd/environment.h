@@ -6,6 +6,7 @@
 
 #include "client_icd/posts.h"
 #include "client_icd/pushes.h"
+#include "client_icd/wsi/present_options.h"
 #include "proto/compression.h"
 #include "transport/spin.h"
 
@@ -36,8 +37,9 @@ enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
 ///   VESPER_BATCH   off: every command is written to the link by itself, at once
 ///   VESPER_UPLOAD_CACHE  off, always or auto: what is uploaded once more travels as a hash never,
 ///                  always, or (the default) if the link is slow (proto/chunks.h)
-///   VESPER_PRESENT  copy: pictures for windows are sent to the window system, which else maps them
-///                  where it can (docs/windows.md)
+///   VESPER_PRESENT  what becomes of pictures for windows, in words separated by commas: copy, they
+///                  are sent to the window system, which else maps them where it can; jpeg:85, they
+///                  come as JPEG of that quality (present_options.h, docs/windows.md)
 ///   VESPER_UPLOAD_ARCHIVE  on: so it does in later sessions with the same server, if that keeps
 ///                  uploads on disk (archive_key.h)
 ///   VESPER_DEBUG   words separated by commas:
@@ -63,7 +65,7 @@ struct Environment {
   uint32_t pushes = kPushAll;  ///< a set of PushKind
   bool batches = true;
   UploadCache upload_cache = UploadCache::kAuto;
-  bool shares_pictures = true;  ///< with the window system
+  PresentOptions present;
   bool archives_uploads = false;
   bool debug_sync = false;
   bool debug_log = false;

@@ -214,6 +214,7 @@ bool Session::HandlePush(const proto::Command& command) {
   switch (command.number) {
     case number::vesperProgress:
     case number::vesperPushMemory:
+    case number::vesperPushPicture:
     case number::vesperFetchedMemory:
     case number::vesperPoisoned:
     case number::vesperDeviceLost:
@@ -246,6 +247,8 @@ bool Session::HandlePush(const proto::Command& command) {
     }
     case number::vesperPushMemory:
       return HandlePushMemory(raw);
+    case number::vesperPushPicture:
+      return lossy_pictures_.Apply(*static_cast<const proto::Args_vesperPushPicture*>(raw));
     case number::vesperFetchedMemory:
       return HandleFetchedMemory(raw);
     case number::vesperEventState:

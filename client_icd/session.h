@@ -45,6 +45,7 @@
 #include "client_icd/pushed_queries.h"
 #include "client_icd/questions.h"
 #include "client_icd/statistics.h"
+#include "client_icd/wsi/lossy_pictures.h"
 #include "proto/chunks.h"
 #include "proto/compression.h"
 #include "proto/encoder.h"
@@ -142,8 +143,10 @@ class Session {
     return !IsSync() && (environment_.posts & kind) == kind;
   }
 
-  /// True if the window system may map pictures (VESPER_PRESENT).
-  bool SharesPictures() const { return environment_.shares_pictures; }
+  /// What the user wants of pictures (VESPER_PRESENT).
+  const PresentOptions& present() const { return environment_.present; }
+  /// Pictures that come as JPEG, which the reader unpacks.
+  LossyPictures& lossy_pictures() { return lossy_pictures_; }
 
   /// True if the guest is to have facts of this kind before the program asks (VESPER_PUSH).
   bool Pushes(PushKind kind) const { return !IsSync() && (environment_.pushes & kind) != 0; }
@@ -310,6 +313,7 @@ class Session {
   std::unique_ptr<Shadows> shadows_;
   PushedEvents pushed_events_;
   PushedQueries pushed_queries_;
+  LossyPictures lossy_pictures_{environment_.present};
 
   std::mutex objects_mutex_;  // devices_, expected_devices_
   size_t expected_devices_ = 0;

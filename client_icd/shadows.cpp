@@ -249,7 +249,7 @@ void Shadows::LeaveView(Shadow& shadow) {
 DriverView Shadows::ViewForDriver(const Shadow& shadow) {
   const Lock lock(mutex_);
   const ShadowArena::Piece& piece = shadow.piece_;
-  return {piece.driver, piece.in_file ? arena_->file() : -1, piece.file_offset};
+  return {piece.driver, piece.in_file ? arena_->file() : -1, piece.file_offset, shadow.is_shared()};
 }
 
 std::byte* Shadows::Map(Shadow& shadow) {

@@ -49,6 +49,7 @@ The Vulkan loader finds this driver by itself, and gives programs the devices
 of the server that the variable VESPER_SERVER names.")
 set(CPACK_DEBIAN_ICD_PACKAGE_DEPENDS libvulkan1)
 set(CPACK_DEBIAN_ICD_PACKAGE_RECOMMENDS "vesper-tools (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_ICD_PACKAGE_SUGGESTS libturbojpeg0)
 set(CPACK_DEBIAN_ICD_PACKAGE_PROVIDES vulkan-icd)
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME vesper-tools)

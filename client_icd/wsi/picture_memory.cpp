@@ -42,6 +42,7 @@ std::optional<uint32_t> ChooseType(Device& device, uint32_t types) {
 
 PictureMemory::~PictureMemory() {
   const VkDevice device = device_.handle();
+  device_.session().lossy_pictures().Remove(ToId(memory_));
   for (const auto& [family, pool] : pools_) {
     entry::vkDestroyCommandPool(device, pool, nullptr);
   }
@@ -49,10 +50,13 @@ PictureMemory::~PictureMemory() {
   entry::vkFreeMemory(device, memory_, nullptr);
 }
 
-VkResult PictureMemory::Make(VkExtent2D extent, VkFormat format, uint32_t count) {
+VkResult PictureMemory::Make(VkExtent2D extent, VkFormat format, uint32_t count, bool is_opaque) {
+  pictures_.is_opaque = is_opaque;
   pictures_.extent = extent;
   pictures_.format = format;
   pictures_.count = count;
+  damage_.assign(count, Damage(extent));
+  Forget();
   pictures_.stride =
       (pictures_.row_bytes() * extent.height + kAlignment - 1) / kAlignment * kAlignment;
   const VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
@@ -90,19 +94,54 @@ VkResult PictureMemory::Bind(VkDeviceSize size) {
     return result;
   }
   pictures_.begin = view.begin;
-  pictures_.file = device_.session().SharesPictures() ? view.file : -1;
+  pictures_.file = device_.session().present().shares ? view.file : -1;
   pictures_.file_offset = view.file_offset;
+  const bool is_lossy = device_.session().lossy_pictures().IsReady();  // or says why it is not
+  if (!view.is_shared) {
+    Describe(view.begin, is_lossy && pictures_.is_opaque);
+  }
   return VK_SUCCESS;
 }
 
-VkCommandBuffer PictureMemory::CopyOf(VkImage image, uint32_t index, uint32_t family) {
-  VkCommandBuffer& commands = recorded_[{family, index}];
-  if (commands != VK_NULL_HANDLE) {
-    return commands;
+void PictureMemory::Describe(std::byte* begin, bool is_lossy) {
+  Session& session = device_.session();
+  if (!session.KnowsCommand(proto::command_number::vesperNotePictures)) {
+    return;
   }
+  const uint32_t quality = is_lossy ? session.present().jpeg_quality : 0;
+  if (is_lossy) {
+    session.lossy_pictures().Add(ToId(memory_), pictures_, begin);
+  }
+  const proto::Args_vesperNotePictures args{
+      device_.handle(), ToId(memory_),          pictures_.count,         pictures_.stride,
+      pictures_.format, pictures_.extent.width, pictures_.extent.height, quality};
+  session.Post(proto::command_number::vesperNotePictures, &args);
+}
+
+void PictureMemory::NoteDamage(std::span<const VkRect2D> damage) {
+  for (Damage& of_picture : damage_) {
+    if (damage.empty()) {
+      of_picture.AddAll();
+    } else {
+      of_picture.Add(damage);
+    }
+  }
+}
+
+void PictureMemory::Forget() { NoteDamage({}); }
+
+bool PictureMemory::CopiesParts(uint32_t family) const {
+  const VkExtent3D grain = device_.physical_device()
+                               .snapshot()
+                               .queue_families[family]
+                               ->queueFamilyProperties.minImageTransferGranularity;
+  return grain.width == 1 && grain.height == 1;
+}
+
+VkCommandBuffer PictureMemory::Allocate(uint32_t family) {
   VkCommandPool& pool = pools_[family];
-  const VkCommandPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, 0,
-                                          family};
+  const VkCommandPoolCreateInfo pool_info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr,
+                                          VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT, family};
   if (pool == VK_NULL_HANDLE &&
       entry::vkCreateCommandPool(device_.handle(), &pool_info, nullptr, &pool) != VK_SUCCESS) {
     pools_.erase(family);
@@ -110,17 +149,34 @@ VkCommandBuffer PictureMemory::CopyOf(VkImage image, uint32_t index, uint32_t fa
   }
   const VkCommandBufferAllocateInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr,
                                          pool, VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
-  if (entry::vkAllocateCommandBuffers(device_.handle(), &info, &commands) != VK_SUCCESS) {
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  return entry::vkAllocateCommandBuffers(device_.handle(), &info, &commands) == VK_SUCCESS
+             ? commands
+             : VK_NULL_HANDLE;
+}
+
+VkCommandBuffer PictureMemory::CopyOf(VkImage image, uint32_t index, uint32_t family) {
+  Damage& damage = damage_[index];
+  const VkRect2D all{{0, 0}, pictures_.extent};
+  const bool is_whole = damage.IsWhole() || damage.rectangles().empty() || !CopiesParts(family);
+  Copies& copies = recorded_[{family, index}];
+  VkCommandBuffer& commands = is_whole ? copies.whole : copies.damaged;
+  const bool is_recorded = is_whole && commands != VK_NULL_HANDLE;
+  if (commands == VK_NULL_HANDLE && (commands = Allocate(family)) == VK_NULL_HANDLE) {
     return VK_NULL_HANDLE;
   }
-  if (Record(commands, image, index) != VK_SUCCESS) {
-    entry::vkFreeCommandBuffers(device_.handle(), pool, 1, &commands);
+  if (!is_recorded && Record(commands, image, index,
+                             is_whole ? std::span(&all, 1) : damage.rectangles()) != VK_SUCCESS) {
+    entry::vkFreeCommandBuffers(device_.handle(), pools_[family], 1, &commands);
     commands = VK_NULL_HANDLE;
+    return VK_NULL_HANDLE;
   }
+  damage.Clear();
   return commands;
 }
 
-VkResult PictureMemory::Record(VkCommandBuffer commands, VkImage image, uint32_t index) {
+VkResult PictureMemory::Record(VkCommandBuffer commands, VkImage image, uint32_t index,
+                               std::span<const VkRect2D> parts) {
   const VkCommandBufferBeginInfo begin{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, nullptr, 0,
                                        nullptr};
   if (const VkResult result = entry::vkBeginCommandBuffer(commands, &begin); result != VK_SUCCESS) {
@@ -132,14 +188,20 @@ VkResult PictureMemory::Record(VkCommandBuffer commands, VkImage image, uint32_t
                               VK_ACCESS_TRANSFER_READ_BIT};
   entry::vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
                               VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &drawn, 0, nullptr, 0, nullptr);
-  const VkBufferImageCopy region{pictures_.stride * index,
-                                 0,
-                                 0,
-                                 {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1},
-                                 {0, 0, 0},
-                                 {pictures_.extent.width, pictures_.extent.height, 1}};
-  entry::vkCmdCopyImageToBuffer(commands, image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, buffer_, 1,
-                                &region);
+  std::vector<VkBufferImageCopy> regions;
+  for (const VkRect2D& part : parts) {
+    const uint64_t corner = pictures_.stride * index +
+                            static_cast<uint32_t>(part.offset.y) * pictures_.row_bytes() +
+                            static_cast<uint32_t>(part.offset.x) * 4ull;
+    regions.push_back({corner,
+                       pictures_.extent.width,
+                       0,
+                       {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1},
+                       {part.offset.x, part.offset.y, 0},
+                       {part.extent.width, part.extent.height, 1}});
+  }
+  entry::vkCmdCopyImageToBuffer(commands, image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, buffer_,
+                                static_cast<uint32_t>(regions.size()), regions.data());
   const VkMemoryBarrier copied{VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr,
                                VK_ACCESS_TRANSFER_WRITE_BIT, VK_ACCESS_HOST_READ_BIT};
   entry::vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT,

@@ -38,6 +38,15 @@ std::vector<VkRect2D> DamageOf(const VkPresentInfoKHR& info, uint32_t index) {
   return damage;
 }
 
+/// Nothing is submitted. Null are those that were not looked at yet.
+void ForgetCopies(const std::vector<Swapchain*>& swapchains) {
+  for (Swapchain* swapchain : swapchains) {
+    if (swapchain != nullptr) {
+      swapchain->ForgetCopies();
+    }
+  }
+}
+
 }  // namespace
 
 namespace entry {
@@ -52,8 +61,10 @@ VKAPI_ATTR VkResult VKAPI_CALL vkQueuePresentKHR(VkQueue queue,
   for (uint32_t i = 0; i < info.swapchainCount; ++i) {
     swapchains[i] = Swapchain::Find(device, info.pSwapchains[i]);
     if (swapchains[i]->NeedsCopy()) {
-      copies.push_back(swapchains[i]->CopyOf(info.pImageIndices[i], on.family()));
+      copies.push_back(
+          swapchains[i]->CopyOf(info.pImageIndices[i], on.family(), DamageOf(info, i)));
       if (copies.back() == VK_NULL_HANDLE) {
+        ForgetCopies(swapchains);
         return device.IsLost() ? VK_ERROR_DEVICE_LOST : VK_ERROR_OUT_OF_HOST_MEMORY;
       }
     }
@@ -71,6 +82,7 @@ VKAPI_ATTR VkResult VKAPI_CALL vkQueuePresentKHR(VkQueue queue,
                             nullptr};
   uint64_t batch = 0;
   if (const VkResult result = on.SubmitForPresenting(submit, &batch); result != VK_SUCCESS) {
+    ForgetCopies(swapchains);
     std::fill_n(info.pResults, info.pResults == nullptr ? 0 : info.swapchainCount, result);
     return result;
   }

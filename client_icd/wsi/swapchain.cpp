@@ -61,13 +61,14 @@ VkResult Swapchain::Make(const VkSwapchainCreateInfoKHR& info, Surface& on) {
   const uint32_t count = static_cast<uint32_t>(images_.size());
   if (on.window->IsSeen()) {
     pictures_ = std::make_unique<PictureMemory>(device_);
-    if (const VkResult result = pictures_->Make(info.imageExtent, info.imageFormat, count);
+    const bool is_opaque = info.compositeAlpha == VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+    if (const VkResult result =
+            pictures_->Make(info.imageExtent, info.imageFormat, count, is_opaque);
         result != VK_SUCCESS) {
       return result;
     }
   }
-  Pictures pictures = pictures_ == nullptr ? Pictures() : pictures_->pictures();
-  pictures.is_opaque = info.compositeAlpha == VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+  const Pictures pictures = pictures_ == nullptr ? Pictures() : pictures_->pictures();
   std::unique_ptr<Canvas> canvas = on.window->Open(pictures);
   if (canvas == nullptr) {
     return VK_ERROR_SURFACE_LOST_KHR;

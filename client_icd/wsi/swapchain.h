@@ -29,6 +29,7 @@
 #include <vulkan/vulkan_core.h>
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "client_icd/object.h"
@@ -62,8 +63,16 @@ class Swapchain {
 
   /// What copies the image to where it is shown from; null if nobody looks at it.
   bool NeedsCopy() const { return pictures_ != nullptr; }
-  VkCommandBuffer CopyOf(uint32_t index, uint32_t family) {
+  /// `damage`: what differs from the image presented before; empty: everything.
+  VkCommandBuffer CopyOf(uint32_t index, uint32_t family, std::span<const VkRect2D> damage) {
+    pictures_->NoteDamage(damage);
     return pictures_->CopyOf(images_[index], index, family);
+  }
+  /// What CopyOf has given out was not submitted.
+  void ForgetCopies() {
+    if (pictures_ != nullptr) {
+      pictures_->Forget();
+    }
   }
 
   const Allocator allocator;

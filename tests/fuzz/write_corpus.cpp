@@ -4,6 +4,8 @@
 // contents that the round-trip tests use.
 //
 //   write_corpus FOLDER
+#include <turbojpeg.h>
+
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -169,6 +171,27 @@ void WriteArchive(const std::filesystem::path& folder) {
   Write(folder, "two", std::string(1, '\0'), std::as_bytes(std::span(words)));
 }
 
+// JPEG of the whole picture, and of a part.
+void WritePictures(const std::filesystem::path& folder) {
+  const tjhandle encoder = tjInitCompress();
+  for (const int side : {64, 16}) {
+    std::vector<unsigned char> pixels;
+    for (int i = 0; i < side * side * 4; ++i) {
+      pixels.push_back(static_cast<unsigned char>(i * i));
+    }
+    unsigned char* jpeg = nullptr;
+    unsigned long size = 0;
+    if (tjCompress2(encoder, pixels.data(), side, 0, side, TJPF_BGRX, &jpeg, &size, TJSAMP_420, 85,
+                    0) == 0) {
+      const char length = static_cast<char>(side);
+      Write(folder, std::to_string(side), std::string{'\1', '\0', '\0', length, length},
+            std::as_bytes(std::span(jpeg, size)));
+    }
+    tjFree(jpeg);
+  }
+  tjDestroy(encoder);
+}
+
 }  // namespace
 }  // namespace vesper::tests
 
@@ -184,5 +207,6 @@ int main(int argc, char** argv) {
   vesper::tests::WritePatches(folder / "memory_patch");
   vesper::tests::WriteAnswers(folder / "answer_file");
   vesper::tests::WriteArchive(folder / "file_archive");
+  vesper::tests::WritePictures(folder / "picture");
   return 0;
 }
