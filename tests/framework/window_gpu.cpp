@@ -31,9 +31,9 @@ void WindowGpu::OpenForWindows() {
     instance_extensions_.insert(extension.extensionName);
   }
   GpuOptions options;
-  for (const char* name :
-       {"VK_KHR_surface", "VK_KHR_xcb_surface", "VK_KHR_wayland_surface", "VK_EXT_headless_surface",
-        "VK_KHR_get_surface_capabilities2", "VK_EXT_surface_maintenance1"}) {
+  for (const char* name : {"VK_KHR_surface", "VK_KHR_xcb_surface", "VK_KHR_xlib_surface",
+                           "VK_KHR_wayland_surface", "VK_EXT_headless_surface",
+                           "VK_KHR_get_surface_capabilities2", "VK_EXT_surface_maintenance1"}) {
     if (HasInstanceExtension(name)) {
       options.instance_extensions.push_back(name);
     }
