@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "client_icd/userfaultfd.h"
+#include "transport/shared_file.h"
 
 namespace vesper::client {
 namespace {
@@ -158,8 +159,8 @@ bool AbsentPages::PassesTrial(WriteTracker* tracker) const {
   const UniqueFd file(::memfd_create("vesper-trial", MFD_CLOEXEC));
   const UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
   int pipe[2] = {-1, -1};
-  if (!file || !stop || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0 ||
-      ::pipe2(pipe, O_CLOEXEC) != 0) {
+  if (!file || !stop || !transport::MayHaveFileOf(bytes) ||
+      ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0 || ::pipe2(pipe, O_CLOEXEC) != 0) {
     return false;
   }
   const UniqueFd out(pipe[0]);

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "proto/buffer.h"
+#include "transport/shared_file.h"
 
 namespace vesper::client {
 namespace {
@@ -214,14 +215,17 @@ bool SaveAnswers(const std::string& folder, const proto::Hash128& identity,
       answers.push_back(std::move(answer));
     }
   }
+  const std::vector<std::byte> bytes = EncodeAnswers(identity, answers);
+  if (!transport::MayHaveFileOf(bytes.size())) {
+    return false;
+  }
   const std::string path = AnswerFilePath(folder, identity);
   std::string temporary = folder + "/" + std::string(kTemporaryPrefix) + "XXXXXX";
   const File file(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!file.IsOpen()) {
     return false;
   }
-  if (!WriteAll(file.descriptor(), EncodeAnswers(identity, answers)) ||
-      ::rename(temporary.c_str(), path.c_str()) != 0) {
+  if (!WriteAll(file.descriptor(), bytes) || ::rename(temporary.c_str(), path.c_str()) != 0) {
     ::unlink(temporary.c_str());
     return false;
   }

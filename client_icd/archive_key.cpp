@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "transport/shared_file.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::client {
@@ -57,6 +58,7 @@ std::optional<proto::HashKey> ReadArchiveKey(const std::string& folder) {
     return std::nullopt;
   }
   const bool is_written =
+      transport::MayHaveFileOf(key.size()) &&
       ::write(file.get(), key.data(), key.size()) == static_cast<ssize_t>(key.size());
   if (is_written) {
     [[maybe_unused]] const int linked = ::link(temporary.c_str(), path.c_str());

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "client_icd/environment.h"
 #include "proto/record.h"
 #include "proto/records_gen.h"
+#include "transport/shared_file.h"
 
 namespace vesper::client {
 namespace {
@@ -52,9 +54,16 @@ std::string Quoted(std::string_view text) {
 
 void Append(const std::string& path, const std::string& text) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  struct stat status{};
+  const bool may_grow =
+      file >= 0 && ::fstat(file, &status) == 0 &&
+      transport::MayHaveFileOf(static_cast<uint64_t>(status.st_size) + text.size());
+  if (file >= 0 && !may_grow) {
+    errno = EFBIG;
+  }
   // One write, so that processes which append at the same time don't mix their lines.
   const bool written =
-      file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+      may_grow && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   if (!written) {
     Say("VESPER_STATS: expected a file that can be appended to, got " + path + " (error " +
         std::to_string(errno) + "); name another, or 1 for stderr");

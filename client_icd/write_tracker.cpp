@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "transport/shared_file.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::client {
@@ -19,7 +20,8 @@ constexpr size_t kTrialPages = 64;
 class TrialPages {
  public:
   TrialPages() : file_(::memfd_create("vesper-trial", MFD_CLOEXEC)) {
-    if (file_ && ::ftruncate(file_.get(), static_cast<off_t>(bytes())) == 0) {
+    if (file_ && transport::MayHaveFileOf(bytes()) &&
+        ::ftruncate(file_.get(), static_cast<off_t>(bytes())) == 0) {
       program_ = Map();
       driver_ = Map();
     }

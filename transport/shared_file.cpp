@@ -19,13 +19,12 @@ std::string Because(const char* call) {
   return std::string(call) + " failed: " + std::system_category().message(errno);
 }
 
-/// A file that grows past RLIMIT_FSIZE would bring the program a signal.
-bool MayHaveFileOf(size_t size) {
-  rlimit limit{};
-  return ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= size;
-}
-
 }  // namespace
+
+bool MayHaveFileOf(uint64_t bytes) {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= bytes;
+}
 
 bool IsSafeToMap(int file, std::string* why_not) {
   const int seals = ::fcntl(file, F_GET_SEALS);

@@ -14,6 +14,10 @@
 
 namespace vesper::transport {
 
+/// True if a file of this process may become so large. To grow past RLIMIT_FSIZE would bring the
+/// program a signal that ends it, and not only an error.
+bool MayHaveFileOf(uint64_t bytes);
+
 /// False, and one sentence in `why_not`, unless the file is one in memory, of ordinary pages (huge
 /// ones can be out when one is touched), that can't become smaller.
 bool IsSafeToMap(int file, std::string* why_not);

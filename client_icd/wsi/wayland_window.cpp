@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "client_icd/wsi/wayland_library.h"
+#include "transport/shared_file.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::client {
@@ -88,7 +89,8 @@ class WaylandCanvas : public Canvas {
     FindShm();
     const transport::UniqueFd file(::memfd_create("vesper-wayland", MFD_CLOEXEC));
     const uint64_t bytes = kBuffers * pictures_.stride;
-    if (shm_ == nullptr || !file || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) {
+    if (shm_ == nullptr || !file || !transport::MayHaveFileOf(bytes) ||
+        ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) {
       return false;
     }
     void* pixels = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);

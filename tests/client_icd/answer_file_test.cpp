@@ -2,6 +2,7 @@
 #include "client_icd/answer_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -177,6 +178,19 @@ TEST_F(AnswerFolder, SeveralAtOnce) {
   const std::vector<uint64_t> keys = Load();
   EXPECT_GE(keys.size(), 25u);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+}
+
+TEST(AnswerFile, ALimitOfFileSizesIsNoTrap) {
+  const tests::TemporaryFolder folder;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit little{64, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &little), 0);
+  const bool is_saved = SaveAnswers(folder.Path("cache"), kIdentity, {MakeAnswer(1, 4096)});
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_FALSE(is_saved);
+  EXPECT_TRUE(fs::is_empty(folder.Path("cache")));
+  EXPECT_TRUE(SaveAnswers(folder.Path("cache"), kIdentity, {MakeAnswer(1, 4096)}));
 }
 
 }  // namespace

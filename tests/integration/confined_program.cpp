@@ -9,6 +9,7 @@
 //   no-proc            /proc isn't there
 //   address-space=MIB  RLIMIT_AS
 //   descriptors=N      RLIMIT_NOFILE
+//   file-size=BYTES    RLIMIT_FSIZE
 //   few-maps           all but a few of the mappings that the kernel allows are taken
 //
 // Confines itself, starts itself anew (so that nothing is left of the time before), and checks that
@@ -119,6 +120,8 @@ bool ConfineForGood(const std::string& word) {
     HideProc();
   } else if (word.starts_with("address-space=")) {
     Limit(RLIMIT_AS, number << 20);
+  } else if (word.starts_with("file-size=")) {
+    Limit(RLIMIT_FSIZE, number);
   } else if (word.starts_with("descriptors=")) {
     // What the test was started with must not count.
     close_range(3, ~0u, 0);

@@ -36,6 +36,7 @@ std::vector<Place> Places() {
       {"NoProc", {"no-proc"}, false},
       {"NothingAtAll", {"no-proc", "nobody", "no-userfaultfd", "no-pagemap-scan"}, false},
       {"LittleAddressSpace", {"address-space=200"}, true, true},
+      {"SmallFiles", {"file-size=16384"}, true, true},
       {"FewMappings", {"few-maps"}, true, true},
       {"NoDescriptorToSpare", {"descriptors=6"}, true, true},
       {"TwoDescriptorsToSpare", {"descriptors=8"}, true, true},
