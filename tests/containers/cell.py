@@ -76,8 +76,8 @@ class Cell:
 def install(packages: list[str]) -> str:
     """Installs what is missing. An empty text, or why it can't be had."""
     missing = [name for name in packages
-               if "installed" not in subprocess.run(["dpkg-query", "-W", "-f=${db:Status-Status}", name],
-                                                    capture_output=True, text=True, check=False).stdout]
+               if subprocess.run(["dpkg-query", "-W", "-f=${db:Status-Status}", name], capture_output=True,
+                         text=True, check=False).stdout != "installed"]
     if not missing:
         return ""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

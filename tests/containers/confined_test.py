@@ -32,7 +32,7 @@ TURNTABLE = ["turntable", "--frame", "17", "--frames", "4", "--checksums", "--si
 # No layer that loads by itself, and no compiled shader of another run.
 CLEAN = {"VK_LOADER_LAYERS_DISABLE": "~implicit~", "NODEVICE_SELECT": "1"}
 # What the memory of a program can go wrong by first.
-PROGRAMS = ["device_memory", "fork", "image", "memory_merge", "memory_release", "memory_stress", "threads"]
+PROGRAMS = ["device_memory", "fork", "memory_merge", "memory_stress"]
 NO_MEMFD = {"memfd_create": errno.EPERM}
 
 
