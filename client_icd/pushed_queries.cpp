@@ -12,6 +12,8 @@ namespace {
 /// No pool has more (server/session_device.cpp).
 constexpr uint64_t kMaxQueries = 1u << 24;
 constexpr uint32_t kMaxValues = 64;
+/// Told at a time: more than all that a host keeps of a few pools (server/query_results.cpp).
+constexpr size_t kMaxToldWords = 1u << 24;
 /// Resets that are remembered one by one; more count as one of everything, after which nothing is
 /// known.
 constexpr size_t kMaxResets = 1024;
@@ -72,15 +74,37 @@ bool PushedQueries::Apply(const proto::Args_vesperQueryResults& results) {
       results.firstQuery + count > kMaxQueries) {
     return false;
   }
-  const std::lock_guard lock(mutex_);
+  told_words_ += results.wordCount + 1;
+  if (told_words_ > kMaxToldWords) {
+    return false;
+  }
+  told_.push_back({results, {results.pWords, results.pWords + results.wordCount}});
+  if (results.isMoreToCome != VK_FALSE) {
+    return true;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Told& told : told_) {
+      TakeEffect(told);
+    }
+  }
+  told_.clear();
+  told_words_ = 0;
+  return true;
+}
+
+void PushedQueries::TakeEffect(const Told& told) {
+  const proto::Args_vesperQueryResults& results = told.results;
   const auto found = pools_.find(results.queryPool);
   if (found == pools_.end()) {
-    return true;  // destroyed meanwhile
+    return;  // destroyed meanwhile
   }
+  const uint64_t each = 1 + uint64_t{results.valueCount};
   Pool& pool = found->second;
+  pool.looks_over = std::max(pool.looks_over, results.looks);
   std::erase_if(pool.recent,
                 [&](const HostReset& reset) { return reset.number <= results.resets; });
-  for (uint64_t i = 0; i < count; ++i) {
+  for (uint64_t i = 0; i < told.words.size() / each; ++i) {
     const auto index = static_cast<uint32_t>(results.firstQuery + i);
     const bool is_stale = std::ranges::any_of(pool.recent, [&](const HostReset& reset) {
       return index >= reset.first && index < reset.end;
@@ -88,19 +112,21 @@ bool PushedQueries::Apply(const proto::Args_vesperQueryResults& results) {
     if (is_stale) {
       continue;
     }
-    const uint64_t* const words = results.pWords + i * each;
+    const uint64_t* const words = &told.words[i * each];
     if (*words == proto::kQueryAvailable || *words == proto::kQueryUnavailable) {
-      pool.queries[index] = {*words, std::vector<uint64_t>(words + 1, words + each)};
+      Query& query = pool.queries[index];
+      query.state = *words;
+      query.values.assign(words + 1, words + each);
     } else {
       pool.queries.erase(index);
     }
   }
-  return true;
 }
 
 std::optional<VkResult> PushedQueries::Get(proto::ObjectId id, uint32_t first, uint32_t count,
                                            void* data, VkDeviceSize stride,
-                                           VkQueryResultFlags flags, bool is_idle) const {
+                                           VkQueryResultFlags flags, bool is_idle,
+                                           const std::function<void()>& look) {
   if ((flags & ~kKnownFlags) != 0) {
     return std::nullopt;
   }
@@ -114,19 +140,29 @@ std::optional<VkResult> PushedQueries::Get(proto::ObjectId id, uint32_t first, u
     if (found == pools_.end()) {
       return std::nullopt;
     }
+    Pool& pool = found->second;
+    bool is_looked_at = true;
     for (uint32_t i = 0; i < count; ++i) {
-      const auto query = found->second.queries.find(first + i);
-      if (query == found->second.queries.end()) {
+      const auto query = pool.queries.find(first + i);
+      if (query == pool.queries.end()) {
         return std::nullopt;
       }
       results[i] = query->second;
       if (results[i].state != proto::kQueryAvailable) {
         // Who waits, or wants what there is of it, asks the driver.
-        if (!is_idle || (flags & (VK_QUERY_RESULT_WAIT_BIT | VK_QUERY_RESULT_PARTIAL_BIT)) != 0) {
+        if ((flags & (VK_QUERY_RESULT_WAIT_BIT | VK_QUERY_RESULT_PARTIAL_BIT)) != 0) {
           return std::nullopt;
         }
         result = VK_NOT_READY;
+        is_looked_at = is_looked_at && results[i].look > pool.looks_over;
       }
+    }
+    if (result == VK_NOT_READY && !is_idle && !is_looked_at) {
+      ++pool.looks;
+      for (uint32_t i = 0; i < count; ++i) {
+        pool.queries[first + i].look = pool.looks;
+      }
+      look();
     }
   }
   const size_t bytes = (flags & VK_QUERY_RESULT_64_BIT) != 0 ? sizeof(uint64_t) : sizeof(uint32_t);

@@ -26,10 +26,18 @@ std::optional<VkResult> GetPushed(Device& device, VkQueryPool pool, uint32_t fir
     return std::nullopt;
   }
   const bool is_idle = device.IsIdle();  // before results are looked at: they come first
-  const std::optional<VkResult> result =
-      session.pushed_queries().Get(ToId(pool), first, count, data, stride, flags, is_idle);
+  bool has_news = false;
+  const std::optional<VkResult> result = session.pushed_queries().Get(
+      ToId(pool), first, count, data, stride, flags, is_idle, [&] {
+        const proto::Args_vesperLookAtQueries args{device.handle(), ToId(pool), first, count};
+        session.Enqueue(command::vesperLookAtQueries, &args);
+        has_news = true;
+      });
   if (result.has_value()) {
     session.statistics().NoteAnswer(command::vkGetQueryPoolResults);
+    if (has_news || (result == VK_NOT_READY && session.Queued() != 0)) {
+      session.Flush();  // who polls must see what was submitted come to its end
+    }
     return result;
   }
   session.pushed_queries().Watch(ToId(pool), [&] {

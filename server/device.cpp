@@ -137,7 +137,7 @@ void HostDevice::PushFinished(HostQueue& queue, uint64_t reached) {
     }
   }
   Push(sets, {});
-  TellQueries(&queue, reached);
+  TellQueries(queue, reached);
   watched_events_.Tell();
 }
 
@@ -156,31 +156,70 @@ void HostDevice::PushUnfinished(const WriteSet& also) {
 }
 
 void HostDevice::PushWork(const WriteSet& also) {
+  QueryResults::Sightings seen;
+  // An event that is told here was looked at before, and another may be set by what is seen now.
+  if (query_results_.HasPolled() && !watched_events_.IsWatching()) {
+    const std::unique_lock reading = query_results_.Lock();
+    seen = query_results_.Sight(QueryWork());
+  }
   Push(Unfinished(), also);
-  TellQueries(nullptr, 0);
+  if (query_results_.IsWatching()) {
+    const std::unique_lock telling = query_results_.Lock();
+    query_results_.Tell({}, QueryWork().touches, seen);
+  }
 }
 
-void HostDevice::TellQueries(HostQueue* queue, uint64_t reached) {
+void HostDevice::LookAtQueries(VkQueryPool pool, uint32_t first, uint32_t count) {
+  if (!query_results_.IsWatching()) {
+    return;
+  }
+  {
+    const std::unique_lock reading = query_results_.Lock();
+    if (!query_results_.Look(pool, first, count, QueryWork())) {
+      return;
+    }
+  }
+  PushUnfinished();
+}
+
+QueryResults::Work HostDevice::QueryWork() {
+  QueryResults::Work work;
+  bool is_idle = true;
+  const std::lock_guard lock(queues_mutex_);
+  for (const auto& queue : queues_) {
+    is_idle = is_idle && !queue->HasWork();
+    WriteSets sets;
+    queue->Collect(UINT64_MAX, sets);
+    for (const SubmittedWrites& writes : sets) {
+      AddQueries(writes.set->queries(), work.touches);
+    }
+  }
+  // Else asking would mean to wait for work that may wait for what is to be told.
+  work.is_readable = is_idle || !physical_.WaitsInQueryResults();
+  return work;
+}
+
+void HostDevice::TellQueries(HostQueue& queue, uint64_t reached) {
   if (!query_results_.IsWatching()) {
     return;
   }
   const std::unique_lock telling = query_results_.Lock();
   WriteSets done;          // of the queue
-  WriteSets perhaps_done;  // of others: their watchers know; or, without a queue, all
+  WriteSets perhaps_done;  // of others: their watchers know
   WriteSets under_way;
   bool is_idle = true;
   {
     const std::lock_guard lock(queues_mutex_);
     for (const auto& each : queues_) {
       is_idle = is_idle && !each->HasWork();
-      if (each.get() == queue) {
+      if (each.get() == &queue) {
         each->Collect(reached, done);
         WriteSets all;
         each->Collect(UINT64_MAX, all);
         under_way.insert(under_way.end(), all.begin() + static_cast<ptrdiff_t>(done.size()),
                          all.end());
       } else {
-        each->Collect(queue == nullptr ? UINT64_MAX : each->SignalledThrough(), perhaps_done);
+        each->Collect(each->SignalledThrough(), perhaps_done);
         each->Collect(UINT64_MAX, under_way);
       }
     }

@@ -85,6 +85,8 @@ class HostDevice {
   void PushFinished(HostQueue& queue, uint64_t reached);
   /// What any work may have written that is not known to be done, and `also`.
   void PushUnfinished(const WriteSet& also = {});
+  /// The guest polls queries.
+  void LookAtQueries(VkQueryPool pool, uint32_t first, uint32_t count);
   /// The guest maps memory.
   VkResult Map(HostMemory& memory);
 
@@ -123,9 +125,10 @@ class HostDevice {
   void Push(const WriteSets& sets, const WriteSet& also);
   /// Pushes what any work may have done, but for events.
   void PushWork(const WriteSet& also = {});
-  /// Tells the guest what the queue's work up to batch `reached` has done to queries that it reads;
-  /// without a queue, that it doesn't know those that any work may be touching.
-  void TellQueries(HostQueue* queue, uint64_t reached);
+  /// Tells the guest what the queue's work up to batch `reached` has done to queries that it reads.
+  void TellQueries(HostQueue& queue, uint64_t reached);
+  /// What work under way does to queries. Under the lock of query_results_.
+  QueryResults::Work QueryWork();
 
   const proto::ObjectId id_;
   const VkDevice handle_;

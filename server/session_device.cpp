@@ -44,12 +44,14 @@ uint64_t RoomForResults(HostDevice& device, const proto::Args_vkGetQueryPoolResu
   return args.dataSize + device.resources().MaxQueryBytes(args.queryPool);
 }
 
-/// `data` holds `room` bytes (RoomForResults).
+/// `data` holds `room` bytes (RoomForResults). The guest is told what it may ask for next.
 void AskForResults(HostDevice& device, proto::Args_vkGetQueryPoolResults& args, void* data,
                    uint64_t room) {
   args.ret = device.table().vkGetQueryPoolResults(
       args.device, args.queryPool, args.firstQuery, args.queryCount, room, data, args.stride,
       args.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT));
+  // What the guest was told before must not be older than the answer.
+  device.LookAtQueries(args.queryPool, args.firstQuery, args.queryCount);
 }
 
 }  // namespace

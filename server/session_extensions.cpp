@@ -160,6 +160,20 @@ std::optional<bool> Session::RunExtension(Context& context, HostDevice& device, 
       }
       return true;
     }
+    case number::vesperLookAtQueries: {
+      const auto& a = *static_cast<proto::Args_vesperLookAtQueries*>(args);
+      if (proto::ObjectTypeByte(a.queryPool) !=
+          static_cast<uint8_t>(proto::HandleType::kQueryPool)) {
+        return false;
+      }
+      if (objects_.DeviceOf(a.queryPool) == &device) {
+        const auto pool = reinterpret_cast<VkQueryPool>(objects_.Handle(a.queryPool));
+        device.LookAtQueries(pool, a.firstQuery, a.queryCount);
+        const std::unique_lock answering = device.query_results().Lock();
+        device.query_results().Answer(pool);
+      }
+      return true;
+    }
     case number::vkGetCalibratedTimestampsKHR: {
       auto& a = *static_cast<proto::Args_vkGetCalibratedTimestampsKHR*>(args);
       const auto is_device = [](const VkCalibratedTimestampInfoKHR& info) {

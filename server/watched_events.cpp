@@ -73,7 +73,7 @@ void WatchedEvents::Remove(VkEvent event) {
 }
 
 void WatchedEvents::Tell() {
-  if (count_.load() == 0) {
+  if (!IsWatching()) {
     return;
   }
   const std::lock_guard lock(mutex_);

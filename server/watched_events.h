@@ -44,6 +44,8 @@ class WatchedEvents {
   VkResult Reset(VkEvent event) { return Change(event, vk_.vkResetEvent, VK_EVENT_RESET); }
   /// The event is about to be destroyed.
   void Remove(VkEvent event);
+  /// False if there is none.
+  bool IsWatching() const { return count_.load() != 0; }
   /// Pushes what has changed.
   void Tell();
 

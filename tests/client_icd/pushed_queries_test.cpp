@@ -22,22 +22,27 @@ class PushedQueriesTest : public testing::Test {
   }
 
   bool Push(uint64_t resets, uint32_t first, const std::vector<uint64_t>& words,
-            uint32_t values = 1, proto::ObjectId pool = kPool) {
-    return queries_.Apply({pool, resets, first, values, words.size(), words.data()});
+            uint32_t values = 1, proto::ObjectId pool = kPool, uint64_t looks = 0,
+            bool is_more_to_come = false) {
+    return queries_.Apply({pool, resets, looks, is_more_to_come ? VK_TRUE : VK_FALSE, first, values,
+                           words.size(), words.data()});
   }
+  void Look(uint64_t looks) { EXPECT_TRUE(Push(0, 0, {}, 1, kPool, looks)); }
   void Reset(uint32_t first, uint32_t count) {
     queries_.Reset(kPool, first, count, [this] { ++posts_; });
   }
   // The value of a query, -1 if it is not available, -2 if that is not known.
-  int64_t Get(uint32_t query) {
+  int64_t Get(uint32_t query, bool is_idle = true) {
     int64_t value = -1;
     const std::optional<VkResult> result =
-        queries_.Get(kPool, query, 1, &value, 8, VK_QUERY_RESULT_64_BIT, true);
+        queries_.Get(kPool, query, 1, &value, 8, VK_QUERY_RESULT_64_BIT, is_idle,
+                     [this] { ++looks_; });
     return result.has_value() ? value : -2;
   }
 
   PushedQueries queries_;
   int posts_ = 0;
+  int looks_ = 0;
 };
 
 TEST_F(PushedQueriesTest, WatchesOnce) {
@@ -112,6 +117,47 @@ TEST_F(PushedQueriesTest, MoreResetsThanAreRemembered) {
   EXPECT_TRUE(Push(1500, 0, words));
   EXPECT_EQ(1499, Get(1499));
   EXPECT_EQ(0, Get(0));
+}
+
+TEST_F(PushedQueriesTest, LooksOnceAtEachUntilThatIsOver) {
+  EXPECT_EQ(-2, Get(0, false)) << "nothing is known: that is no matter of looking";
+  EXPECT_TRUE(Push(0, 0, {proto::kQueryUnavailable, 0, proto::kQueryUnavailable, 0}));
+  EXPECT_EQ(-1, Get(0)) << "and cannot change";
+  EXPECT_EQ(0, looks_);
+  EXPECT_EQ(-1, Get(0, false));
+  EXPECT_EQ(-1, Get(0, false));
+  EXPECT_EQ(1, looks_);
+  EXPECT_EQ(-1, Get(1, false));
+  EXPECT_EQ(2, looks_);
+  Look(1);
+  EXPECT_EQ(-1, Get(1, false));
+  EXPECT_EQ(2, looks_);
+  EXPECT_EQ(-1, Get(0, false));
+  EXPECT_EQ(3, looks_);
+  Look(3);
+  EXPECT_TRUE(Push(0, 0, {kQueryAvailable, 7}, 1, kPool, 3));
+  EXPECT_EQ(7, Get(0, false));
+  EXPECT_EQ(3, looks_);
+}
+
+TEST_F(PushedQueriesTest, WhatIsToldTogetherTakesEffectTogether) {
+  EXPECT_TRUE(Push(0, 0, {kQueryAvailable, 1}, 1, kPool, 0, true));
+  EXPECT_TRUE(Push(0, 5, {kQueryAvailable, 6}, 1, kPool, 0, true));
+  EXPECT_EQ(-2, Get(0));
+  EXPECT_TRUE(Push(0, 9, {kQueryAvailable, 10}));
+  EXPECT_EQ(1, Get(0));
+  EXPECT_EQ(6, Get(5));
+  EXPECT_EQ(10, Get(9));
+}
+
+TEST_F(PushedQueriesTest, DoesNotCollectWithoutEnd) {
+  const std::vector<uint64_t> words(2u << 20);
+  int pushes = 0;
+  while (pushes < 100 && Push(0, 0, words, 1, kPool, 0, true)) {
+    ++pushes;
+  }
+  EXPECT_GT(pushes, 1);
+  EXPECT_LT(pushes, 10);
 }
 
 TEST_F(PushedQueriesTest, RefusesWhatNoWorkerSends) {

@@ -211,6 +211,47 @@ TEST_F(RoundTripsTest, TimestampsOfEachFrame) {
   EXPECT_EQ(few.round_trips, many.round_trips) << Describe(many);
 }
 
+TEST_F(RoundTripsTest, QueriesThatArePolled) {
+  bool offered = false;
+  const SessionStatistics session = SessionOf([&offered] {
+    Gpu gpu;
+    gpu.Open();
+    offered = gpu.queue_families[gpu.queue_family].timestampValidBits > 0;
+    if (!offered) {
+      return;
+    }
+    VkQueryPoolCreateInfo info{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+    info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+    info.queryCount = 1;
+    const auto pool = gpu.Make(gpu.vk.CreateQueryPool, gpu.vk.DestroyQueryPool, info);
+    const Buffer buffer = MakeHostBuffer(gpu, 1u << 20);
+    const VkCommandBuffer commands = gpu.Record([&](VkCommandBuffer recorded) {
+      gpu.vk.CmdFillBuffer(recorded, buffer.handle, 0, VK_WHOLE_SIZE, 1);
+      gpu.vk.CmdWriteTimestamp(recorded, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool, 0);
+    });
+    const Owned<VkFence> fence = gpu.MakeFence();
+    uint64_t last = 0;
+    for (int i = 0; i < 50; ++i) {
+      gpu.vk.ResetQueryPool(gpu.device, pool, 0, 1);
+      gpu.Submit(commands, fence);
+      uint64_t time = 0;
+      VkResult result = VK_NOT_READY;
+      while (result == VK_NOT_READY) {
+        result = gpu.vk.GetQueryPoolResults(gpu.device, pool, 0, 1, 8, &time, 8,
+                                            VK_QUERY_RESULT_64_BIT);
+      }
+      ASSERT_EQ(VK_SUCCESS, result);
+      EXPECT_GT(time, last);
+      last = time;
+      gpu.Wait(fence);
+      VESPER_CHECK(gpu.vk.ResetFences(gpu.device, 1, fence.address()));
+    }
+  });
+  VESPER_REQUIRE(offered);
+  EXPECT_EQ(1u, session.Calls("vkGetQueryPoolResults")) << "the first";
+  EXPECT_LE(49u, session.Answered("vkGetQueryPoolResults"));
+}
+
 TEST_F(RoundTripsTest, EventsThatArePolled) {
   const SessionStatistics session = SessionOf([] {
     Gpu gpu;

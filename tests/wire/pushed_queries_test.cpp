@@ -3,126 +3,15 @@
 // Results of queries that the host pushes: asking costs nothing, and what is told is what the
 // driver would say.
 #include <array>
-#include <future>
-#include <map>
+#include <functional>
 #include <optional>
 
-#include "tests/framework/door.h"
-#include "tests/framework/wire_test.h"
+#include "tests/wire/pushed_queries.h"
 
 namespace vesper::tests {
 namespace {
 
 using testing::ElementsAre;
-
-constexpr VkQueryResultFlags kHostsOwn =
-    VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT;
-
-// The mock's queries are what the test says; those of which it says nothing are not available.
-class PushedQueries : public WireTest {
- protected:
-  void SetUp() override {
-    mock_.On(number::vkGetQueryPoolResults, [this](void* args) {
-      Answer(*static_cast<proto::Args_vkGetQueryPoolResults*>(args));
-    });
-    mock_.On(number::vkResetQueryPool, [this](void* args) {
-      const auto& a = *static_cast<proto::Args_vkResetQueryPool*>(args);
-      const std::lock_guard lock(driver_mutex_);
-      for (uint32_t i = a.firstQuery; i < a.firstQuery + a.queryCount; ++i) {
-        driver_.erase(i);
-      }
-    });
-    Open();
-    query_pool_ = MakePool();
-    fence_ = CreateFence();
-  }
-  ~PushedQueries() override {
-    door_.Open();
-    mock_.HoldQueue(VK_NULL_HANDLE);
-    vk::vkDestroyFence(device_, fence_, nullptr);
-    vk::vkDestroyQueryPool(device_, query_pool_, nullptr);
-    DestroyAll();
-    host_->Finish();  // whose threads use what is below
-  }
-
-  VkQueryPool MakePool(VkQueryType type = VK_QUERY_TYPE_TIMESTAMP,
-                       VkQueryPipelineStatisticFlags statistics = 0) {
-    const VkQueryPoolCreateInfo info{
-        VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, nullptr, 0, type, 16, statistics};
-    VkQueryPool pool = VK_NULL_HANDLE;
-    EXPECT_EQ(vk::vkCreateQueryPool(device_, &info, nullptr, &pool), VK_SUCCESS);
-    return pool;
-  }
-  void Answer(proto::Args_vkGetQueryPoolResults& a) {
-    if ((a.flags & ~VkQueryResultFlags{VK_QUERY_RESULT_WAIT_BIT}) != kHostsOwn) {
-      ++guests_;
-    } else if (stops_host_) {
-      door_.Pass();
-    }
-    const std::lock_guard lock(driver_mutex_);
-    a.ret = VK_SUCCESS;
-    const size_t bytes = (a.flags & VK_QUERY_RESULT_64_BIT) != 0 ? 8 : 4;
-    for (uint32_t i = 0; i < a.queryCount; ++i) {
-      auto* target = static_cast<std::byte*>(a.pData) + i * a.stride;
-      const auto found = driver_.find(a.firstQuery + i);
-      const bool available = found != driver_.end();
-      for (size_t k = 0; available && k < found->second.size(); ++k) {
-        std::memcpy(target + k * bytes, &found->second[k], bytes);
-      }
-      if ((a.flags & VK_QUERY_RESULT_WITH_AVAILABILITY_BIT) != 0) {
-        const uint64_t one = available ? 1 : 0;
-        std::memcpy(target + values_ * bytes, &one, bytes);
-      }
-      a.ret = available ? a.ret : VK_NOT_READY;
-    }
-  }
-  void Driver(uint32_t query, std::optional<std::vector<uint64_t>> values) {
-    const std::lock_guard lock(driver_mutex_);
-    if (values.has_value()) {
-      driver_[query] = *values;
-    } else {
-      driver_.erase(query);
-    }
-  }
-  VkCommandBuffer Record(const std::function<void(VkCommandBuffer)>& commands) {
-    VkCommandBuffer buffer = Begin();
-    commands(buffer);
-    EXPECT_EQ(vk::vkEndCommandBuffer(buffer), VK_SUCCESS);
-    return buffer;
-  }
-  VkCommandBuffer Timestamps(uint32_t first, uint32_t count) {
-    return Record([&](VkCommandBuffer buffer) {
-      for (uint32_t i = first; i < first + count; ++i) {
-        vk::vkCmdWriteTimestamp(buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, query_pool_, i);
-      }
-    });
-  }
-  void RunAndWait(VkCommandBuffer buffer) {
-    ASSERT_EQ(vk::vkResetFences(device_, 1, &fence_), VK_SUCCESS);
-    ASSERT_EQ(Submit(buffer, fence_), VK_SUCCESS);
-    ASSERT_EQ(Wait(fence_), VK_SUCCESS);
-  }
-  VkResult Get(uint32_t query, uint64_t* value, VkQueryResultFlags flags = 0) {
-    return vk::vkGetQueryPoolResults(device_, query_pool_, query, 1, 8, value, 8,
-                                     flags | VK_QUERY_RESULT_64_BIT);
-  }
-  // The program has asked about the pool: it is watched.
-  void AskOnce() {
-    uint64_t value = 0;
-    Get(0, &value);
-    Sync();
-    guests_ = 0;
-  }
-
-  VkQueryPool query_pool_ = VK_NULL_HANDLE;
-  VkFence fence_ = VK_NULL_HANDLE;
-  std::mutex driver_mutex_;
-  std::map<uint32_t, std::vector<uint64_t>> driver_;
-  size_t values_ = 1;           // of each query
-  std::atomic<int> guests_{0};  // questions that are not the host's own
-  std::atomic<bool> stops_host_{false};
-  Door door_;
-};
 
 TEST_F(PushedQueries, ResultsComeBeforeTheProgress) {
   const VkCommandBuffer work = Timestamps(2, 1);
@@ -249,23 +138,6 @@ TEST_F(PushedQueries, AllShapesOfResults) {
   vk::vkGetQueryPoolResults(device_, query_pool_, 0, 1, 24, wide.data(), 24,
                             VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_STATUS_BIT_KHR);
   EXPECT_EQ(guests_, 2);
-}
-
-TEST_F(PushedQueries, WhatIsNotAvailableIsAskedForWhileWorkIsUnderWay) {
-  AskOnce();
-  RunAndWait(Timestamps(0, 1));
-  uint64_t value = 0;
-  EXPECT_EQ(Get(0, &value), VK_NOT_READY);
-  EXPECT_EQ(guests_, 0) << "nothing can make it available";
-  VkQueue other = VK_NULL_HANDLE;
-  vk::vkGetDeviceQueue(device_, 0, 1, &other);
-  mock_.HoldQueue(MockQueue(0, 1));
-  ASSERT_EQ(vk::vkQueueSubmit(other, 0, nullptr, VK_NULL_HANDLE), VK_SUCCESS);
-  Sync();
-  Driver(0, {{5}});  // in the middle of what is under way
-  EXPECT_EQ(Get(0, &value), VK_SUCCESS);
-  EXPECT_EQ(value, 5u);
-  EXPECT_EQ(guests_, 1);
 }
 
 TEST_F(PushedQueries, WhatMoreWorkTouchesIsNotKnown) {
