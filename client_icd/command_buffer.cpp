@@ -29,15 +29,33 @@ void CommandBuffer::Clear() {
   stream_.Clear();
   stream_.Shrink(kKeptBytes);
   complete_ = true;
+  has_parts_ = false;
 }
 
 bool CommandBuffer::Send() {
-  if (complete_) {
-    session_.PostEncoded(stream_.Bytes());
-  }
   const bool complete = complete_;
+  const bool is_open = has_parts_ && !complete;
+  if (complete) {
+    session_.PostEncoded(stream_.Bytes());
+    session_.statistics().NoteRecording();
+  }
   Clear();
+  if (is_open) {
+    // The host has a part of it. Nobody may submit that, but it must come to its end.
+    const proto::Args_vkEndCommandBuffer args{reinterpret_cast<VkCommandBuffer>(this)};
+    session_.Post(proto::command_number::vkEndCommandBuffer, &args);
+  }
   return complete;
+}
+
+void CommandBuffer::SendPart() {
+  if (!complete_ || !session_.SendsParts()) {
+    return;
+  }
+  session_.PostEncoded(stream_.Bytes());
+  session_.Flush();
+  stream_.Clear();
+  has_parts_ = true;
 }
 
 namespace entry {

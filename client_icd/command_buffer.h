@@ -2,7 +2,9 @@
 //
 // Command pools and buffers. Recording encodes into the command buffer's own stream, without a lock
 // (Vulkan already makes the program synchronise a pool); vkEndCommandBuffer appends that stream to
-// the session's.
+// the session's. A long recording goes out in parts, so that the host replays one while the program
+// records the next. To the host it makes no difference: commands of one command buffer are replayed
+// in the order in which they come, whatever comes in between.
 #pragma once
 
 #include <vector>
@@ -42,6 +44,9 @@ class CommandBuffer : public Dispatchable {
     proto::Encoder(stream_, session_.known_structs(), IdOfHandle)
         .Request(*proto::CommandRecord(number), args);
     complete_ = proto::FinishCommand(stream_, header) && complete_;
+    if (stream_.size() >= kPartBytes) {
+      SendPart();
+    }
   }
 
   /// Remembers what a recorded command names of memory.
@@ -63,14 +68,20 @@ class CommandBuffer : public Dispatchable {
     reach_ = kReachNothing;
     named_.Clear();
   }
-  /// Sends what was recorded; false if some of it was lost for want of memory.
+  /// Sends what was recorded and not sent yet; false if some of it was lost for want of memory.
   bool Send();
 
  private:
+  /// So much is sent ahead of the rest: what both sides do at the same time is worth a frame.
+  static constexpr size_t kPartBytes = 64u << 10;
+
+  void SendPart();
+
   CommandPool& pool_;
   Session& session_;
   const bool is_primary_;
   bool complete_ = true;
+  bool has_parts_ = false;  // that were sent
   uint32_t reach_ = kReachNothing;
   NamedMemory named_;
   proto::Buffer stream_;

@@ -70,6 +70,7 @@ Environment Environment::Read() {
   environment.posts = ReadPostKinds(Variable("VESPER_POST"));
   environment.pushes = ReadPushKinds(Variable("VESPER_PUSH"));
   environment.batches = Variable("VESPER_BATCH") != "off";
+  environment.records_in_parts = Variable("VESPER_RECORD") != "whole";
   const std::string upload_cache = Variable("VESPER_UPLOAD_CACHE");
   environment.upload_cache = upload_cache == "off"      ? UploadCache::kOff
                              : upload_cache == "always" ? UploadCache::kAlways

@@ -8,6 +8,7 @@
 #include "client_icd/pushes.h"
 #include "client_icd/wsi/present_options.h"
 #include "proto/compression.h"
+#include "transport/ring_connection.h"
 #include "transport/spin.h"
 
 namespace vesper::client {
@@ -35,6 +36,8 @@ enum class UploadCache : uint8_t { kOff, kAuto, kAlways };
 ///                  asking: addresses, queries, events, budget, timestamps (pushes.h); off: none of
 ///                  it. All if not set
 ///   VESPER_BATCH   off: every command is written to the link by itself, at once
+///   VESPER_RECORD  whole: what a command buffer records is sent when the recording ends, and not
+///                  in parts before
 ///   VESPER_UPLOAD_CACHE  off, always or auto: what is uploaded once more travels as a hash never,
 ///                  always, or (the default) if the link is slow (proto/chunks.h)
 ///   VESPER_PRESENT  what becomes of pictures for windows, in words separated by commas: copy, they
@@ -57,6 +60,7 @@ struct Environment {
   std::string memory;
   std::string download;
   bool uses_rings = true;
+  size_t ring_bytes = transport::RingMemory::kDefaultBytes;  ///< of each; tests want less
   transport::Spinning spinning = transport::Spinning::kAuto;
   bool shares_memory = true;                      ///< nobody asked for copies
   uint32_t compression = proto::kAllCompression;  ///< algorithms that may be used
@@ -64,6 +68,7 @@ struct Environment {
   uint32_t posts = kPostAll;   ///< a set of PostKind
   uint32_t pushes = kPushAll;  ///< a set of PushKind
   bool batches = true;
+  bool records_in_parts = true;
   UploadCache upload_cache = UploadCache::kAuto;
   PresentOptions present;
   bool archives_uploads = false;

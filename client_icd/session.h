@@ -94,7 +94,7 @@ class Session {
   void PostFrame(std::span<const std::span<const std::byte>> parts, bool others_follow);
   /// Waits until the frames that were sent have been read.
   void FinishFrames();
-  /// Queues commands that were encoded before (a command buffer's stream).
+  /// Queues commands that were encoded before (of a command buffer's stream).
   void PostEncoded(std::span<const std::byte> commands);
   /// Sends a command and waits for its reply, which is written into `args` and what it points to.
   /// False if the session is lost; outputs are then untouched. With `reply` it is kept, too.
@@ -136,6 +136,8 @@ class Session {
 
   /// VESPER_DEBUG=sync: whatever could be posted is called.
   bool IsSync() const { return environment_.debug_sync; }
+  /// Recordings are sent in parts, and not only when they end.
+  bool SendsParts() const { return !IsSync() && environment_.records_in_parts; }
 
   /// True if this command, of class `post`, is sent without waiting (VESPER_POST, VESPER_DEBUG).
   bool Posts(uint16_t number) const {

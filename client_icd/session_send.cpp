@@ -127,7 +127,6 @@ void Session::PostEncoded(std::span<const std::byte> commands) {
   if (IsLost()) {
     return;
   }
-  statistics_->NoteRecording();
   statistics_->NoteBytes(Statistics::kRecordingsOut, commands.size());
   std::unique_lock lock(stream_mutex_);
   // Cut at command boundaries, so that no frame grows without end.

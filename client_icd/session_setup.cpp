@@ -210,7 +210,7 @@ std::unique_ptr<transport::RingMemory> Session::MakeRings(std::string* why_not) 
   } else if (!connection_->PassesDescriptors()) {
     *why_not = "it passes no files, as Unix sockets do";
   } else {
-    return transport::RingMemory::Create(transport::RingMemory::kDefaultBytes, why_not);
+    return transport::RingMemory::Create(environment_.ring_bytes, why_not);
   }
   return nullptr;
 }

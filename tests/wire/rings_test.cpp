@@ -12,9 +12,14 @@
 namespace vesper::tests {
 namespace {
 
-class Rings : public WireTest {
+// The parameter is the size of a ring. In the smallest, most frames pass piece by piece, with each
+// side waiting for the other in the middle.
+class Rings : public WireTest, public testing::WithParamInterface<size_t> {
  protected:
-  void SetUp() override { uses_rings_ = true; }
+  void SetUp() override {
+    uses_rings_ = true;
+    environment_.ring_bytes = GetParam();
+  }
 
   VkResult WaitFor(VkSemaphore timeline, uint64_t value, uint64_t timeout = UINT64_MAX) {
     const VkSemaphoreWaitInfo info{
@@ -32,7 +37,7 @@ class Rings : public WireTest {
   }
 };
 
-TEST_F(Rings, FramesLargerThanARing) {
+TEST_P(Rings, FramesLargerThanARing) {
   Open();
   VkDeviceMemory memory = VK_NULL_HANDLE;
   std::byte* data = MapNewMemory(5u << 20, kMockCoherent, &memory);
@@ -46,7 +51,7 @@ TEST_F(Rings, FramesLargerThanARing) {
 }
 
 // The host shows progress before the guest's reader has dealt with what was pushed before it.
-TEST_F(Rings, DataComeBeforeTheProgressThatIsLookedAt) {
+TEST_P(Rings, DataComeBeforeTheProgressThatIsLookedAt) {
   Open();
   constexpr size_t kBytes = 12u << 20;
   VkDeviceMemory memory = VK_NULL_HANDLE;
@@ -72,7 +77,7 @@ TEST_F(Rings, DataComeBeforeTheProgressThatIsLookedAt) {
   vk::vkFreeMemory(device_, memory, nullptr);
 }
 
-TEST_F(Rings, ManyWaitOnOnePage) {
+TEST_P(Rings, ManyWaitOnOnePage) {
   Open();
   const VkSemaphore timeline = CreateTimeline(0);
   std::vector<std::thread> threads;
@@ -102,7 +107,7 @@ TEST_F(Rings, ManyWaitOnOnePage) {
   vk::vkDestroySemaphore(device_, timeline, nullptr);
 }
 
-TEST_F(Rings, AWaitHasItsLimit) {
+TEST_P(Rings, AWaitHasItsLimit) {
   Open();
   const VkSemaphore timeline = CreateTimeline(0);
   EXPECT_EQ(WaitFor(timeline, 1, 0), VK_TIMEOUT);
@@ -112,7 +117,7 @@ TEST_F(Rings, AWaitHasItsLimit) {
   vk::vkDestroySemaphore(device_, timeline, nullptr);
 }
 
-TEST_F(Rings, QueuesComeAndGo) {
+TEST_P(Rings, QueuesComeAndGo) {
   // More devices after each other than the page has places for queues.
   ASSERT_EQ(Connect({}, {}), VK_SUCCESS);
   for (int i = 0; i < 40; ++i) {
@@ -139,7 +144,7 @@ TEST_F(Rings, QueuesComeAndGo) {
   device_ = VK_NULL_HANDLE;
 }
 
-TEST_F(Rings, TheEndOfTheHostEndsWaitsAndCalls) {
+TEST_P(Rings, TheEndOfTheHostEndsWaitsAndCalls) {
   Open();
   const VkSemaphore timeline = CreateTimeline(0);
   std::thread waiter([&] { EXPECT_EQ(WaitFor(timeline, 1), VK_ERROR_DEVICE_LOST); });
@@ -162,6 +167,10 @@ TEST_F(Rings, TheEndOfTheHostEndsWaitsAndCalls) {
   EXPECT_EQ(vk::vkDeviceWaitIdle(device_), VK_ERROR_DEVICE_LOST);
   vk::vkDestroySemaphore(device_, timeline, nullptr);
 }
+
+INSTANTIATE_TEST_SUITE_P(Sizes, Rings,
+                         testing::Values(transport::RingMemory::kMinBytes,
+                                         transport::RingMemory::kDefaultBytes));
 
 }  // namespace
 }  // namespace vesper::tests
