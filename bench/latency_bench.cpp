@@ -373,6 +373,7 @@ int Run(int argc, char** argv) {
   bool quick = false;
   bool only_start = false;
   bool only_beside = false;
+  bool only_here = false;
   std::optional<uint32_t> only_record;
   app.add_option("--calibrate", calibrate,
                  "print how many rounds keep the device busy for so many milliseconds, and end");
@@ -380,6 +381,7 @@ int Run(int argc, char** argv) {
   app.add_flag("--quick", quick, "fewer repetitions");
   app.add_flag("--start", only_start, "make one frame and end");
   app.add_flag("--beside", only_beside, "only small work beside a large upload");
+  app.add_flag("--here", only_here, "only what needs no link: submissions and recording");
   app.add_option("--record", only_record, "record so many commands and end");
   CLI11_PARSE(app, argc, argv);
 
@@ -408,6 +410,12 @@ int Run(int argc, char** argv) {
   const Latencies latencies(device, quick ? Effort::Quick() : Effort());
   if (only_beside) {
     latencies.SubmitBesideUpload();
+    return 0;
+  }
+  if (only_here) {
+    latencies.SubmitAndWait();
+    latencies.RecordAndSubmit();
+    latencies.SubmitMany();
     return 0;
   }
   latencies.SubmitAndWait();
