@@ -70,8 +70,7 @@ void RunFrames(Gpu& gpu, const std::string& name, int frames,
     gpu.Submit(frame.commands, frame.fence);
   }
   VESPER_CHECK(gpu.vk.DeviceWaitIdle(gpu.device));
-  PrintValue(name, "frame/s",
-             frames / std::chrono::duration<double>(Clock::now() - begin).count());
+  PrintValue(name, "frame/s", frames / std::chrono::duration<double>(Clock::now() - begin).count());
 }
 
 void RunDraws(Gpu& gpu, int frames, int draws) {
@@ -109,8 +108,8 @@ void RunDraws(Gpu& gpu, int frames, int draws) {
                 const Push push = {{x, y, x + 0.0125f, y + 0.0125f},
                                    {1, 0, static_cast<float>(frame % 100) / 100, 1},
                                    0};
-                gpu.vk.CmdPushConstants(commands, layout, VK_SHADER_STAGE_VERTEX_BIT, 0,
-                                        kPushBytes, &push);
+                gpu.vk.CmdPushConstants(commands, layout, VK_SHADER_STAGE_VERTEX_BIT, 0, kPushBytes,
+                                        &push);
                 gpu.vk.CmdDraw(commands, 6, 1, 0, 0);
               }
               gpu.vk.CmdEndRendering(commands);

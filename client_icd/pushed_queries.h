@@ -46,8 +46,8 @@ class PushedQueries {
   bool Apply(const proto::Args_vesperQueryResults& results);
 
   /// vkGetQueryPoolResults, if all that it takes is known; `is_idle`: no work was under way before
-  /// the call. `look` is called, and has the host look at what was asked for, if some of it may have
-  /// become available.
+  /// the call. `look` is called, and has the host look at what was asked for, if some of it may
+  /// have become available.
   std::optional<VkResult> Get(proto::ObjectId pool, uint32_t first, uint32_t count, void* data,
                               VkDeviceSize stride, VkQueryResultFlags flags, bool is_idle,
                               const std::function<void()>& look);
@@ -69,8 +69,8 @@ class PushedQueries {
   };
   struct Pool {
     uint64_t resets = 0;
-    uint64_t looks = 0;       // posted
-    uint64_t looks_over = 0;  // told by the host
+    uint64_t looks = 0;             // posted
+    uint64_t looks_over = 0;        // told by the host
     std::vector<HostReset> recent;  // that pushes have not shown to be known
     std::unordered_map<uint32_t, Query> queries;
   };

@@ -27,8 +27,8 @@ std::optional<VkResult> GetPushed(Device& device, VkQueryPool pool, uint32_t fir
   }
   const bool is_idle = device.IsIdle();  // before results are looked at: they come first
   bool has_news = false;
-  const std::optional<VkResult> result = session.pushed_queries().Get(
-      ToId(pool), first, count, data, stride, flags, is_idle, [&] {
+  const std::optional<VkResult> result =
+      session.pushed_queries().Get(ToId(pool), first, count, data, stride, flags, is_idle, [&] {
         const proto::Args_vesperLookAtQueries args{device.handle(), ToId(pool), first, count};
         session.Enqueue(command::vesperLookAtQueries, &args);
         has_news = true;

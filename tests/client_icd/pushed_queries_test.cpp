@@ -34,9 +34,8 @@ class PushedQueriesTest : public testing::Test {
   // The value of a query, -1 if it is not available, -2 if that is not known.
   int64_t Get(uint32_t query, bool is_idle = true) {
     int64_t value = -1;
-    const std::optional<VkResult> result =
-        queries_.Get(kPool, query, 1, &value, 8, VK_QUERY_RESULT_64_BIT, is_idle,
-                     [this] { ++looks_; });
+    const std::optional<VkResult> result = queries_.Get(
+        kPool, query, 1, &value, 8, VK_QUERY_RESULT_64_BIT, is_idle, [this] { ++looks_; });
     return result.has_value() ? value : -2;
   }
 

@@ -237,8 +237,8 @@ TEST_F(RoundTripsTest, QueriesThatArePolled) {
       uint64_t time = 0;
       VkResult result = VK_NOT_READY;
       while (result == VK_NOT_READY) {
-        result = gpu.vk.GetQueryPoolResults(gpu.device, pool, 0, 1, 8, &time, 8,
-                                            VK_QUERY_RESULT_64_BIT);
+        result =
+            gpu.vk.GetQueryPoolResults(gpu.device, pool, 0, 1, 8, &time, 8, VK_QUERY_RESULT_64_BIT);
       }
       ASSERT_EQ(VK_SUCCESS, result);
       EXPECT_GT(time, last);

@@ -2,11 +2,11 @@
 //
 // Results of queries that the host pushes: asking costs nothing, and what is told is what the
 // driver would say.
+#include "tests/wire/pushed_queries.h"
+
 #include <array>
 #include <functional>
 #include <optional>
-
-#include "tests/wire/pushed_queries.h"
 
 namespace vesper::tests {
 namespace {
