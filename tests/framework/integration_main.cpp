@@ -34,7 +34,8 @@ class TargetEnvironment : public ::testing::Environment {
       // What guests remember stays among those of this program.
       setenv("VESPER_CACHE_DIR", cache_.Path("cache").c_str(), 0);
       const char* tier = std::getenv("VESPER_MEMORY");
-      if (!target.native && tier != nullptr && *tier != '\0' && std::string_view(tier) != "shadow") {
+      if (!target.native && tier != nullptr && *tier != '\0' &&
+          std::string_view(tier) != "shadow") {
         ExpectTier(tier);
       }
       const char* download = std::getenv("VESPER_DOWNLOAD");
