@@ -11,6 +11,8 @@
 #include <memory>
 #include <span>
 
+#include "client_icd/wsi/refresh_rate.h"
+
 namespace vesper::client {
 
 /// The pictures of a swapchain as the device leaves them in memory that the guest reads: rows
@@ -39,6 +41,8 @@ class Canvas {
   /// VK_ERROR_OUT_OF_DATE_KHR if the window has another size by now, VK_ERROR_SURFACE_LOST_KHR if
   /// it is gone.
   virtual VkResult Show(uint32_t index, std::span<const VkRect2D> damage) = 0;
+  /// How long a refresh of the screen takes, as far as that is known by now.
+  virtual RefreshRate::Period RefreshPeriod() const { return RefreshRate::kUsual; }
 };
 
 /// Any thread.

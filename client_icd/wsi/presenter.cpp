@@ -17,7 +17,6 @@
 namespace vesper::client {
 namespace {
 
-constexpr std::chrono::nanoseconds kRefresh{1'000'000'000 / 60};
 /// More rectangles than this are as good as everything.
 constexpr size_t kMaxDamage = 64;
 
@@ -148,14 +147,14 @@ void Presenter::DropReplaced() {
 
 Presenter::Clock::time_point Presenter::NextRefresh(VkPresentModeKHR mode) const {
   const Clock::time_point now = Clock::now();
-  const Clock::time_point next = last_refresh_ + kRefresh;
+  const Clock::time_point next = last_refresh_ + refresh_period_;
   if (!is_paced_ || mode == VK_PRESENT_MODE_IMMEDIATE_KHR || last_refresh_ == Clock::time_point() ||
       (mode == VK_PRESENT_MODE_FIFO_RELAXED_KHR && now >= next)) {
     return now;
   }
-  return now <= next
-             ? next
-             : next + (now - next + kRefresh - std::chrono::nanoseconds(1)) / kRefresh * kRefresh;
+  return now <= next ? next
+                     : next + (now - next + refresh_period_ - std::chrono::nanoseconds(1)) /
+                                  refresh_period_ * refresh_period_;
 }
 
 bool Presenter::WaitForPicture(Lock& lock) {
@@ -218,6 +217,7 @@ void Presenter::Run() {
       const bool can_show = status_ >= 0;
       lock.unlock();
       const VkResult shown = can_show ? canvas_->Show(image, damage) : status_;
+      refresh_period_ = canvas_->RefreshPeriod();
       lock.lock();
       Finish(shown);
       continue;

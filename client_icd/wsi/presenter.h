@@ -15,9 +15,9 @@
 // Modes (VkPresentModeKHR). FIFO shows each picture, one at each refresh. FIFO_RELAXED does not
 // wait if a refresh has passed without a picture. MAILBOX shows at each refresh the newest picture
 // that is there, and gives the images of those it replaces back at once. IMMEDIATE shows each as
-// soon as it is there. Only MAILBOX drops pictures. The refresh is a clock of 60 Hz here: window
-// systems tell of theirs, if at all, by events that stop coming when a window is hidden or gone,
-// and a program must not hang for that.
+// soon as it is there. Only MAILBOX drops pictures. The refresh is a clock here, as fast as the
+// screen if the window system tells that, else 60 Hz: nobody waits for its events, which stop
+// coming when a window is hidden or gone, and a program must not hang for that.
 //
 // All state is guarded by Session::progress_mutex(): so everybody who waits here also hears of what
 // the queue has reached, and of a device or session that is lost. Nothing is shown with it held.
@@ -109,7 +109,8 @@ class Presenter {
   /// What has changed since the last picture that was shown.
   std::vector<VkRect2D> damage_;
   bool is_all_damaged_ = true;
-  Clock::time_point last_refresh_{};
+  Clock::time_point last_refresh_{};  // the thread's, as what follows
+  RefreshRate::Period refresh_period_ = RefreshRate::kUsual;
   pid_t process_ = 0;  // that has the thread
   std::thread thread_;
 };

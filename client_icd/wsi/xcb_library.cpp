@@ -39,9 +39,15 @@ std::shared_ptr<const XcbLibrary> XcbLibrary::Load() {
   VESPER_XCB_FUNCTIONS(VESPER_FIND)
 #undef VESPER_FIND
   if (void* shm = Open("libxcb-shm.so.0", false)) {
-    x->has_shm = true;
+    x->has_shm = Find(shm, "xcb_shm_id", &x->shm_id);
 #define VESPER_FIND(name) x->has_shm = Find(shm, "xcb_" #name, &x->name) && x->has_shm;
     VESPER_XCB_SHM_FUNCTIONS(VESPER_FIND)
+#undef VESPER_FIND
+  }
+  if (void* present = Open("libxcb-present.so.0", false)) {
+    x->has_present = Find(present, "xcb_present_id", &x->present_id);
+#define VESPER_FIND(name) x->has_present = Find(present, "xcb_" #name, &x->name) && x->has_present;
+    VESPER_XCB_PRESENT_FUNCTIONS(VESPER_FIND)
 #undef VESPER_FIND
   }
   return is_whole ? x : nullptr;

@@ -4,8 +4,10 @@
 // has the library, and others need not.
 #pragma once
 
+#include <xcb/present.h>
 #include <xcb/shm.h>
 #include <xcb/xcb.h>
+#include <xcb/xcbext.h>
 
 #include <memory>
 
@@ -35,6 +37,10 @@ namespace vesper::client {
   X(free_gc_checked)                \
   X(put_image_checked)              \
   X(flush)                          \
+  X(get_extension_data)             \
+  X(register_for_special_xge)       \
+  X(unregister_for_special_event)   \
+  X(poll_for_special_event)         \
   X(request_check)                  \
   X(discard_reply)
 
@@ -46,15 +52,26 @@ namespace vesper::client {
   X(shm_put_image_checked)          \
   X(shm_detach_checked)
 
+/// Those of libxcb-present.
+#define VESPER_XCB_PRESENT_FUNCTIONS(X) \
+  X(present_query_version)              \
+  X(present_query_version_reply)        \
+  X(present_select_input_checked)       \
+  X(present_notify_msc_checked)
+
 /// The functions under their own names without "xcb_". Never closed.
 struct XcbLibrary {
   /// Null, with a sentence on stderr, if the library is not there.
   static std::shared_ptr<const XcbLibrary> Load();
 
   bool has_shm = false;  ///< libxcb-shm is there, too
+  xcb_extension_t* shm_id = nullptr;
+  bool has_present = false;  ///< and libxcb-present
+  xcb_extension_t* present_id = nullptr;
 #define VESPER_DECLARE(name) decltype(&::xcb_##name) name = nullptr;
   VESPER_XCB_FUNCTIONS(VESPER_DECLARE)
   VESPER_XCB_SHM_FUNCTIONS(VESPER_DECLARE)
+  VESPER_XCB_PRESENT_FUNCTIONS(VESPER_DECLARE)
 #undef VESPER_DECLARE
 };
 

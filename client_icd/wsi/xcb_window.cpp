@@ -6,6 +6,8 @@
 // one thing after the other; that the window is still there; and how large it is.
 //
 // Nothing here waits for an event, which might never come: a reply comes, or the connection fails.
+// How often the screen has been refreshed the server says in an event (Present), if that is asked
+// for ahead of the question about the size: then it is there when the answer is.
 #include "client_icd/wsi/xcb_window.h"
 
 #include <fcntl.h>
@@ -13,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -90,8 +93,15 @@ class XcbCanvas : public Canvas {
         gc_(x_->generate_id(connection)) {
     Forget(x_->create_gc_checked(connection_, gc_, window_, 0, nullptr));
     Attach();
+    WatchRefreshes();
   }
   ~XcbCanvas() override {
+    if (refreshes_ != nullptr) {
+      // Once this has been answered no more events come, which would be left to the program.
+      const Reply<xcb_generic_error_t> error(x_->request_check(
+          connection_, x_->present_select_input_checked(connection_, refreshes_id_, window_, 0)));
+      x_->unregister_for_special_event(connection_, refreshes_);
+    }
     if (segment_ != 0) {
       Forget(x_->shm_detach_checked(connection_, segment_));
     }
@@ -101,15 +111,21 @@ class XcbCanvas : public Canvas {
 
   VkResult Show(uint32_t index, std::span<const VkRect2D> damage) override {
     Put(index, damage);
+    if (refreshes_ != nullptr) {
+      Forget(x_->present_notify_msc_checked(connection_, window_, 0, 0, 0, 0));
+    }
     const Reply<xcb_get_geometry_reply_t> geometry(
         x_->get_geometry_reply(connection_, x_->get_geometry(connection_, window_), nullptr));
     if (geometry == nullptr) {
       return VK_ERROR_SURFACE_LOST_KHR;
     }
+    TakeRefreshes();
     return geometry->width == pictures_.extent.width && geometry->height == pictures_.extent.height
                ? VK_SUCCESS
                : VK_ERROR_OUT_OF_DATE_KHR;
   }
+
+  RefreshRate::Period RefreshPeriod() const override { return refresh_rate_.period(); }
 
  private:
   /// If the request fails nobody hears of it: neither the program's loop, nor Xlib, which would end
@@ -119,7 +135,8 @@ class XcbCanvas : public Canvas {
   /// The server maps the pictures, if it is on this machine and they lie where it can name them.
   void Attach() {
     const uint64_t end = pictures_.file_offset + pictures_.stride * pictures_.count;
-    if (!x_->has_shm || pictures_.file < 0 || end > UINT32_MAX || !IsLocal(*x_, connection_)) {
+    if (!x_->has_shm || pictures_.file < 0 || end > UINT32_MAX || !IsLocal(*x_, connection_) ||
+        !HasExtension(x_->shm_id)) {
       return;
     }
     const Reply<xcb_shm_query_version_reply_t> version(
@@ -137,6 +154,42 @@ class XcbCanvas : public Canvas {
         connection_, x_->shm_attach_fd_checked(connection_, segment, file, /*read_only=*/1)));
     if (error == nullptr) {
       segment_ = segment;
+    }
+  }
+
+  /// To use one that the server has not ends the connection.
+  bool HasExtension(xcb_extension_t* extension) const {
+    const xcb_query_extension_reply_t* data = x_->get_extension_data(connection_, extension);
+    return data != nullptr && data->present != 0;
+  }
+
+  /// Events about the screen's counter come to a queue of ours.
+  void WatchRefreshes() {
+    if (!x_->has_present || !HasExtension(x_->present_id)) {
+      return;
+    }
+    const Reply<xcb_present_query_version_reply_t> version(x_->present_query_version_reply(
+        connection_, x_->present_query_version(connection_, 1, 0), nullptr));
+    if (version == nullptr) {
+      return;
+    }
+    refreshes_id_ = x_->generate_id(connection_);
+    refreshes_ = x_->register_for_special_xge(connection_, x_->present_id, refreshes_id_, nullptr);
+    if (refreshes_ != nullptr) {
+      Forget(x_->present_select_input_checked(connection_, refreshes_id_, window_,
+                                              XCB_PRESENT_EVENT_MASK_COMPLETE_NOTIFY));
+    }
+  }
+
+  void TakeRefreshes() {
+    while (refreshes_ != nullptr) {
+      const Reply<xcb_generic_event_t> event(x_->poll_for_special_event(connection_, refreshes_));
+      if (event == nullptr) {
+        return;
+      }
+      // The only kind that was asked for.
+      const auto& done = *reinterpret_cast<const xcb_present_complete_notify_event_t*>(event.get());
+      refresh_rate_.Note(std::chrono::microseconds(done.ust), done.msc);
     }
   }
 
@@ -179,6 +232,9 @@ class XcbCanvas : public Canvas {
   const Pictures pictures_;
   const xcb_gcontext_t gc_;
   xcb_shm_seg_t segment_ = 0;
+  xcb_special_event_t* refreshes_ = nullptr;
+  uint32_t refreshes_id_ = 0;
+  RefreshRate refresh_rate_;
 };
 
 class XcbWindow : public NativeWindow {
