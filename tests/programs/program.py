@@ -110,6 +110,29 @@ def install(packages: tuple[str, ...], may_install: bool) -> None:
         raise NotRun(f"{', '.join(missing)} could not be installed: {last_complaint(done)}")
 
 
+class Prefix:
+    """Programs of another suite of Debian, unpacked and not installed, with the C library of that suite."""
+
+    def __init__(self, suite: str, folder: Path, packages: tuple[str, ...]) -> None:
+        done = subprocess.run([ROOT / "scripts" / "unpack", suite, folder, *packages], capture_output=True,
+                              text=True, check=False, stdin=subprocess.DEVNULL, timeout=INSTALL_LIMIT_S)
+        if done.returncode != 0:
+            raise NotRun(f"{packages[0]} of {suite} could not be fetched: {last_complaint(done)}")
+        self.folder = folder
+        self._loader = next(iter(sorted(folder.glob("usr/lib*/**/ld-linux-*.so.*"))), None)
+        if self._loader is None:
+            raise NotRun(f"the C library of {suite} has no loader.")
+        self.libraries = self._loader.parent if "-linux-" in self._loader.parent.name else next(
+            iter(sorted(folder.glob("usr/lib/*-linux-*"))))
+
+    def command(self, program: str, more: tuple[str, ...] = ()) -> list[str | Path]:
+        """What runs a program of the prefix. Libraries come from there, `more` folders of it included, and
+        what isn't there from the machine."""
+        machine = Path("/usr/lib") / self.libraries.name
+        folders = [self.libraries, *(self.libraries / name for name in more), machine, Path("/lib") / machine.name]
+        return [self._loader, "--library-path", ":".join(map(str, folders)), self.folder / "usr" / "bin" / program]
+
+
 # --- Running --------------------------------------------------------------------------------------
 
 
