@@ -15,6 +15,7 @@
 #include "cli/private_server.h"
 #include "cli/report.h"
 #include "cli/server_probe.h"
+#include "cli/vm_checks.h"
 #include "cli/vulkan_checks.h"
 #include "transport/endpoint.h"
 
@@ -65,7 +66,7 @@ void CheckRings(const transport::Endpoint& endpoint, const ServerAnswer& answer,
   const char* transport = std::getenv("VESPER_TRANSPORT");
   const std::string beside = "commands pass through the socket, not through shared rings: ";
   if (endpoint.kind != transport::Endpoint::Kind::kUnix) {
-    report.Add(Verdict::kMissing, beside + "the server is reached through TCP");
+    report.Add(Verdict::kMissing, beside + "only a Unix socket passes files");
   } else if (transport != nullptr && std::string_view(transport) == "stream") {
     report.Add(Verdict::kMissing, beside + "VESPER_TRANSPORT=stream asks for it");
   } else if (!answer.why_no_rings.empty()) {
@@ -81,7 +82,8 @@ std::optional<ServerAnswer> CheckServer(const transport::Endpoint& endpoint,
   std::string error;
   std::optional<ServerAnswer> answer = ProbeServer(endpoint, limit, &error);
   if (!answer) {
-    report.Add(Verdict::kBad, error, AdviceOnServer(endpoint));
+    report.Add(Verdict::kBad, error,
+               LeadsOutOfAMachine(endpoint) ? AdviceOnMachine(endpoint) : AdviceOnServer(endpoint));
     return std::nullopt;
   }
   report.Add(Verdict::kGood, "connected in " + Milliseconds(answer->connect_time) + " (" +
@@ -142,7 +144,7 @@ int Doctor(const DoctorOptions& options) {
   CheckDownloads(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp,
                  report);
   report.Section("Sharing of memory with the server");
-  CheckSharing(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kTcp,
+  CheckSharing(target.endpoint && target.endpoint->kind == transport::Endpoint::Kind::kUnix,
                answer ? answer->why_not_shared : "it did not answer", report);
 
   report.Section("Surroundings");

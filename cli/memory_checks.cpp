@@ -195,10 +195,10 @@ void CheckDownloads(bool is_tcp, Report& report) {
        "needs Linux 5.14, and vm.unprivileged_userfaultfd=1 or the capability CAP_SYS_PTRACE");
 }
 
-void CheckSharing(bool is_tcp, const std::string& refusal, Report& report) {
+void CheckSharing(bool passes_files, const std::string& refusal, Report& report) {
   const std::string name = "memory passed through a Unix socket";
-  if (is_tcp) {
-    report.Add(Verdict::kMissing, name + ": the server is reached through TCP",
+  if (!passes_files) {
+    report.Add(Verdict::kMissing, name + ": the server is reached in another way",
                "a server on this machine can listen on unix:/path as well");
     return;
   }

@@ -17,9 +17,10 @@ void CheckTracking(Report& report);
 /// When programs get what the device wrote; `is_tcp` says that the server is reached through TCP.
 void CheckDownloads(bool is_tcp, Report& report);
 
-/// Whether programs share memory with the server; `is_tcp` says that it is reached through TCP,
+/// Whether programs share memory with the server; `passes_files` says that it is reached in a way
+/// on which files travel,
 /// `refusal` why it does not share, if it does not.
-void CheckSharing(bool is_tcp, const std::string& refusal, Report& report);
+void CheckSharing(bool passes_files, const std::string& refusal, Report& report);
 
 }  // namespace vesper::cli
 

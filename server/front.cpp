@@ -20,6 +20,7 @@
 
 #include "proto/setup.h"
 #include "server/service_manager.h"
+#include "server/visitor.h"
 #include "server/worker_process.h"
 #include "transport/stream.h"
 
@@ -32,6 +33,7 @@ struct Session {
   uint64_t number = 0;
   std::string peer;
   Clock::time_point start;
+  std::unique_ptr<Visitor> line;  // the one that it is served on, if it is
 };
 
 // A listener and the event loop's watch on it.
@@ -71,7 +73,15 @@ class Front {
 
   void WaitForGuest(Door* door);
   void AcceptWaiting(Door* door);
+  bool HasRoom() const { return sessions_.size() < static_cast<size_t>(options_.max_sessions); }
+  std::string NoRoom() const;
+  void Welcome(transport::UniqueFd connection, const transport::Endpoint& endpoint);
+  void Seat(std::unique_ptr<Visitor> visitor);
+  void WaitForNews(uint64_t number);
+  void Attend(uint64_t number);
+  void Lend(std::unique_ptr<Visitor> line);
   void Admit(transport::UniqueFd connection, const transport::Endpoint& endpoint);
+  void Begin(pid_t pid, Session session, const transport::Endpoint& endpoint);
   void Refuse(transport::UniqueFd connection, const std::string& sentence) const;
 
   void WaitForChildren();
@@ -89,6 +99,10 @@ class Front {
   asio::signal_set child_signals_;
   asio::steady_timer grace_;
   std::vector<std::unique_ptr<Door>> doors_;
+  // By a number, which grows: the first has been silent for longest. A handler of the event loop
+  // has the number alone, since it may run when the visitor has been hung up on.
+  std::map<uint64_t, std::unique_ptr<Visitor>> visitors_;
+  uint64_t last_visitor_ = 0;
   std::map<pid_t, Session> sessions_;
   uint64_t last_number_ = 0;
   bool is_stopping_ = false;
@@ -166,7 +180,7 @@ void Front::WaitForGuest(Door* door) {
 void Front::AcceptWaiting(Door* door) {
   std::string error;
   while (transport::UniqueFd connection = door->listener().TryAccept(&error)) {
-    Admit(std::move(connection), door->listener().endpoint());
+    Welcome(std::move(connection), door->listener().endpoint());
   }
   if (error.empty()) {
     WaitForGuest(door);
@@ -182,23 +196,100 @@ void Front::AcceptWaiting(Door* door) {
   });
 }
 
+std::string Front::NoRoom() const {
+  return "the server has no room for another session; all " +
+         std::to_string(options_.max_sessions) + " are taken";
+}
+
+void Front::Welcome(transport::UniqueFd connection, const transport::Endpoint& endpoint) {
+  if (!HasRoom() || endpoint.kind != transport::Endpoint::Kind::kUnix) {
+    Admit(std::move(connection), endpoint);
+    return;
+  }
+  if (visitors_.size() == kMaxVisitors) {
+    spdlog::warn("{} connections are silent; hanging up on {}", kMaxVisitors,
+                 visitors_.begin()->second->peer());
+    visitors_.erase(visitors_.begin());
+  }
+  Seat(std::make_unique<Visitor>(context_, std::move(connection), endpoint));
+}
+
+void Front::Seat(std::unique_ptr<Visitor> visitor) {
+  visitors_.emplace(++last_visitor_, std::move(visitor));
+  WaitForNews(last_visitor_);
+}
+
+void Front::WaitForNews(uint64_t number) {
+  visitors_.at(number)->watch().async_wait(asio::posix::stream_descriptor::wait_read,
+                                           [this, number](const asio::error_code& code) {
+                                             if (!code && !is_stopping_) {
+                                               Attend(number);
+                                             }
+                                           });
+}
+
+void Front::Attend(uint64_t number) {
+  const auto place = visitors_.find(number);
+  if (place == visitors_.end()) {
+    return;
+  }
+  Visitor* const visitor = place->second.get();
+  const bool was_line = visitor->is_line();
+  const Visitor::News news = visitor->Look();
+  if (visitor->is_line() && !was_line) {
+    spdlog::info("{} is a serial line of a virtual machine, on {}", visitor->peer(),
+                 visitor->door().ToString());
+  }
+  if (news == Visitor::News::kNothing) {
+    WaitForNews(number);
+    return;
+  }
+  std::unique_ptr<Visitor> fetched = std::move(place->second);
+  visitors_.erase(place);
+  if (news == Visitor::News::kGuest) {
+    Admit(fetched->Leave(), fetched->door());
+  } else if (news == Visitor::News::kOpening) {
+    Lend(std::move(fetched));
+  }
+}
+
+void Front::Lend(std::unique_ptr<Visitor> line) {
+  std::string error = HasRoom() ? "" : NoRoom();
+  const pid_t pid = error.empty() ? SpawnWorker(line->connection(), line->session(), line->peer(),
+                                                options_, &error)
+                                  : -1;
+  if (pid < 0) {
+    spdlog::warn("refused {}: {}", line->peer(), error);
+    proto::Buffer refusal;
+    proto::EncodeRefusal(error, refusal);
+    line->Refuse(refusal.Bytes());
+    Seat(std::move(line));
+    return;
+  }
+  const transport::Endpoint door = line->door();
+  const std::string peer = line->peer();
+  Begin(pid, Session{++last_number_, peer, Clock::now(), std::move(line)}, door);
+}
+
+void Front::Begin(pid_t pid, Session session, const transport::Endpoint& endpoint) {
+  spdlog::info("session {}: {} connected on {}; its worker is process {}", session.number,
+               session.peer, endpoint.ToString(), pid);
+  sessions_.emplace(pid, std::move(session));
+}
+
 void Front::Admit(transport::UniqueFd connection, const transport::Endpoint& endpoint) {
-  if (sessions_.size() >= static_cast<size_t>(options_.max_sessions)) {
-    Refuse(std::move(connection), "the server has no room for another session; all " +
-                                      std::to_string(options_.max_sessions) + " are taken");
+  if (!HasRoom()) {
+    Refuse(std::move(connection), NoRoom());
     return;
   }
   const std::string peer = transport::DescribePeer(connection.get());
   std::string error;
-  const pid_t pid = SpawnWorker(connection.get(), peer, options_, &error);
+  const pid_t pid = SpawnWorker(connection.get(), 0, peer, options_, &error);
   if (pid < 0) {
     Refuse(std::move(connection), error);
     return;
   }
-  const Session session{++last_number_, peer, Clock::now()};
-  spdlog::info("session {}: {} connected on {}; its worker is process {}", session.number, peer,
-               endpoint.ToString(), pid);
-  sessions_.emplace(pid, session);
+  Begin(pid, Session{++last_number_, peer, Clock::now(), nullptr}, endpoint);
 }
 
 void Front::Refuse(transport::UniqueFd connection, const std::string& sentence) const {
@@ -229,6 +320,10 @@ void Front::CollectEnded() {
     int wait_status = 0;
     if (::waitpid(session->first, &wait_status, WNOHANG) == session->first) {
       LogEnd(session->second, wait_status);
+      if (std::unique_ptr<Visitor> line = std::move(session->second.line)) {
+        line->SayEnd();
+        Seat(std::move(line));
+      }
       session = sessions_.erase(session);
     } else {
       ++session;
@@ -266,6 +361,7 @@ void Front::Stop(int signal) {
   spdlog::info("stopping on signal {}; {} sessions are open", signal, sessions_.size());
   NotifyManager("STOPPING=1");
   doors_.clear();
+  visitors_.clear();
   SignalWorkers(SIGTERM);
   grace_.expires_after(kStopGrace);
   grace_.async_wait([this](const asio::error_code& code) {

@@ -11,6 +11,7 @@
 #include "server/options.h"
 #include "server/worker.h"
 #include "server/worker_process.h"
+#include "transport/line_connection.h"
 #include "transport/stream.h"
 
 namespace {
@@ -34,7 +35,14 @@ void SetUpLog(const std::string& level) {
 
 int RunWorkerProcess(const vesper::server::Options& options) {
   std::string error;
-  auto connection = vesper::transport::AdoptSocket(options.worker_fd, &error);
+  std::unique_ptr<vesper::transport::Connection> connection;
+  if (options.line_session != 0) {
+    connection = vesper::transport::LineConnection::Answer(
+        vesper::transport::UniqueFd(options.worker_fd), options.line_session, options.worker.peer,
+        vesper::transport::LineLimits(), &error);
+  } else {
+    connection = vesper::transport::AdoptSocket(options.worker_fd, &error);
+  }
   if (!connection || !vesper::server::TieToFront(options.front_pid)) {
     spdlog::error("{}", connection ? "the front is gone" : error);
     return vesper::server::kConnectionLost;

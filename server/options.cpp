@@ -17,7 +17,7 @@ constexpr char kUserSocketName[] = "vesper.sock";
 constexpr int kUsageStatus = 2;
 
 constexpr char kFooter[] =
-    "An endpoint is unix:/path/to/socket or tcp:HOST:PORT. Without --listen it is\n"
+    "An endpoint is unix:/path/to/socket, tcp:HOST:PORT or vsock:CID:PORT. Without --listen it is\n"
     "unix:/run/vesper/vesper.sock for root, and unix:$XDG_RUNTIME_DIR/vesper.sock for others.\n"
     "Programs find the server by the environment variable VESPER_SERVER=ENDPOINT.";
 
@@ -131,6 +131,7 @@ std::optional<Options> ParseOptions(int argc, const char* const* argv, int* stat
   // How the front starts its workers; nobody else uses these, so --help leaves them out.
   app.add_option("--worker-fd", options.worker_fd)->group("");
   app.add_option("--front-pid", options.front_pid)->group("");
+  app.add_option("--line-session", options.line_session)->group("");
   app.add_option("--peer", options.worker.peer)->group("");
 
   try {

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ struct Options {
   /// The process is a worker: it serves the connection `worker_fd` for the front `front_pid`.
   int worker_fd = -1;
   pid_t front_pid = 0;
+  uint64_t line_session = 0;  ///< Not 0: that is a serial line, and this the session on it.
 };
 
 /// Reads the command line. Nothing if the program is to end at once, with the exit status

@@ -100,9 +100,12 @@ std::vector<char*> Pointers(std::vector<std::string>* texts) {
 
 }  // namespace
 
-pid_t SpawnWorker(int connection, const std::string& peer, const Options& options,
-                  std::string* error) {
+pid_t SpawnWorker(int connection, uint64_t line_session, const std::string& peer,
+                  const Options& options, std::string* error) {
   std::vector<std::string> arguments = WorkerArguments(peer, options);
+  if (line_session != 0) {
+    arguments.push_back("--line-session=" + std::to_string(line_session));
+  }
   std::vector<std::string> environment = WorkerEnvironment();
 
   posix_spawn_file_actions_t actions;

@@ -6,16 +6,18 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 
 #include "server/options.h"
 
 namespace vesper::server {
 
-/// Starts a worker for the connection, which stays open in this process as well. Returns its id, or
-/// -1 with one sentence in `*error`.
-pid_t SpawnWorker(int connection, const std::string& peer, const Options& options,
-                  std::string* error);
+/// Starts a worker for the connection, which stays open in this process as well, or for the session
+/// `line_session` on the line that it is, unless that is 0. Returns its id, or -1 with one sentence
+/// in `*error`.
+pid_t SpawnWorker(int connection, uint64_t line_session, const std::string& peer,
+                  const Options& options, std::string* error);
 
 /// To be called first in a worker: makes the process end when the front does. False if the front
 /// is gone already.

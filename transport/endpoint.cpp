@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <asio/ip/address.hpp>
 #include <charconv>
 
@@ -12,6 +13,20 @@ namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kTcpPrefix = "tcp:";
+constexpr std::string_view kVsockPrefix = "vsock:";
+constexpr std::string_view kSerialPrefix = "serial:";
+
+// The longest path that the system takes.
+constexpr size_t kMaxPathLength = 4095;
+
+// Context ids that have a name.
+struct CidName {
+  std::string_view name;
+  uint32_t cid;
+};
+constexpr std::array<CidName, 3> kCidNames = {{{"host", Endpoint::kVsockHost},
+                                               {"local", Endpoint::kVsockLocal},
+                                               {"any", Endpoint::kVsockAny}}};
 
 // The longest host name that DNS allows; an address is shorter.
 constexpr size_t kMaxHostLength = 253;
@@ -36,13 +51,23 @@ std::optional<Endpoint> Fail(std::string* error, std::string sentence) {
   return std::nullopt;
 }
 
-std::optional<uint16_t> ParsePort(std::string_view text) {
-  uint16_t port = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), port);
+template <typename Number>
+std::optional<Number> ParseNumber(std::string_view text) {
+  Number number = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (status != std::errc() || end != text.data() + text.size()) {
     return std::nullopt;
   }
-  return port;
+  return number;
+}
+
+std::optional<uint32_t> ParseCid(std::string_view text) {
+  for (const CidName& entry : kCidNames) {
+    if (text == entry.name) {
+      return entry.cid;
+    }
+  }
+  return ParseNumber<uint32_t>(text);
 }
 
 bool IsHostName(std::string_view text) {
@@ -101,7 +126,7 @@ std::optional<Endpoint> ParseTcp(std::string_view text, std::string* error) {
     return Fail(error, Quoted(host) + " in the endpoint " + Quoted(text) +
                            " is neither an address nor a host name");
   }
-  const std::optional<uint16_t> port = ParsePort(port_text);
+  const std::optional<uint16_t> port = ParseNumber<uint16_t>(port_text);
   if (!port) {
     return Fail(error, Quoted(port_text) + " in the endpoint " + Quoted(text) +
                            " is no port; a port is a number from 1 to 65535");
@@ -110,6 +135,45 @@ std::optional<Endpoint> ParseTcp(std::string_view text, std::string* error) {
   endpoint.kind = Endpoint::Kind::kTcp;
   endpoint.host = host;
   endpoint.port = *port;
+  return endpoint;
+}
+
+std::optional<Endpoint> ParseVsock(std::string_view text, std::string* error) {
+  const std::string_view rest = text.substr(kVsockPrefix.size());
+  const size_t colon = rest.find(':');
+  if (colon == std::string_view::npos) {
+    return Fail(error, "the endpoint " + Quoted(text) +
+                           " has no port; write vsock:CID:PORT, and in a guest vsock:host:PORT");
+  }
+  const std::string_view cid_text = rest.substr(0, colon);
+  const std::string_view port_text = rest.substr(colon + 1);
+  const std::optional<uint32_t> cid = ParseCid(cid_text);
+  if (!cid) {
+    return Fail(error, Quoted(cid_text) + " in the endpoint " + Quoted(text) +
+                           " is no context id; write a number, host, local or any");
+  }
+  const std::optional<uint32_t> port = ParseNumber<uint32_t>(port_text);
+  if (!port || *port == UINT32_MAX) {
+    return Fail(error, Quoted(port_text) + " in the endpoint " + Quoted(text) +
+                           " is no port; a port of vsock is a number below 4294967295");
+  }
+  Endpoint endpoint;
+  endpoint.kind = Endpoint::Kind::kVsock;
+  endpoint.cid = *cid;
+  endpoint.port = *port;
+  return endpoint;
+}
+
+std::optional<Endpoint> ParseSerial(std::string_view text, std::string* error) {
+  const std::string_view path = text.substr(kSerialPrefix.size());
+  if (!path.starts_with('/') || path.size() > kMaxPathLength ||
+      path.find('\0') != std::string_view::npos) {
+    return Fail(error, "the endpoint " + Quoted(text) +
+                           " names no port; write serial:/dev/virtio-ports/NAME");
+  }
+  Endpoint endpoint;
+  endpoint.kind = Endpoint::Kind::kSerial;
+  endpoint.path = path;
   return endpoint;
 }
 
@@ -122,12 +186,30 @@ std::optional<Endpoint> Endpoint::Parse(std::string_view text, std::string* erro
   if (text.starts_with(kTcpPrefix)) {
     return ParseTcp(text, error);
   }
-  return Fail(error, Quoted(text) + " is no endpoint; write unix:/path/to/socket or tcp:HOST:PORT");
+  if (text.starts_with(kVsockPrefix)) {
+    return ParseVsock(text, error);
+  }
+  if (text.starts_with(kSerialPrefix)) {
+    return ParseSerial(text, error);
+  }
+  return Fail(error, Quoted(text) +
+                         " is no endpoint; write unix:/path/to/socket, tcp:HOST:PORT, "
+                         "vsock:CID:PORT or serial:/dev/virtio-ports/NAME");
 }
 
 std::string Endpoint::ToString() const {
   if (kind == Kind::kUnix) {
     return std::string(kUnixPrefix) + path;
+  }
+  if (kind == Kind::kSerial) {
+    return std::string(kSerialPrefix) + path;
+  }
+  if (kind == Kind::kVsock) {
+    const auto* const entry = std::find_if(kCidNames.begin(), kCidNames.end(),
+                                           [this](const CidName& each) { return each.cid == cid; });
+    return std::string(kVsockPrefix) +
+           (entry != kCidNames.end() ? std::string(entry->name) : std::to_string(cid)) + ":" +
+           std::to_string(port);
   }
   const bool is_v6 = host.find(':') != std::string::npos;
   return std::string(kTcpPrefix) + (is_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
@@ -135,7 +217,7 @@ std::string Endpoint::ToString() const {
 
 bool Endpoint::IsLoopback() const {
   if (kind != Kind::kTcp) {
-    return false;
+    return kind == Kind::kVsock && cid == kVsockLocal;
   }
   asio::error_code code;
   const asio::ip::address address = asio::ip::make_address(host, code);

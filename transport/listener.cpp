@@ -144,9 +144,9 @@ std::unique_ptr<Listener> Listener::Adopt(int fd, std::string* error) {
   socklen_t size = sizeof(listens);
   SocketAddress address;
   if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0 ||
-      !address.ReadLocal(fd) || !(address.IsUnix() || address.IsInet())) {
-    *error =
-        "the inherited descriptor " + std::to_string(fd) + " is not a listening Unix or TCP socket";
+      !address.ReadLocal(fd) || !(address.IsUnix() || address.IsInet() || address.IsVsock())) {
+    *error = "the inherited descriptor " + std::to_string(fd) +
+             " is not a listening Unix, TCP or vsock socket";
     return nullptr;
   }
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);

@@ -2,6 +2,8 @@
 #include "transport/socket_address.h"
 
 #include <sys/un.h>
+// Needs what sys/socket.h declares.
+#include <linux/vm_sockets.h>
 
 #include <algorithm>
 #include <asio/io_context.hpp>
@@ -36,6 +38,14 @@ SocketAddress SocketAddress::FromPath(const std::string& path) {
   return FromSystem(&address, offsetof(sockaddr_un, sun_path) + length + 1);
 }
 
+SocketAddress SocketAddress::FromVsock(uint32_t cid, uint32_t port) {
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = cid;
+  address.svm_port = port;
+  return FromSystem(&address, sizeof(address));
+}
+
 SocketAddress SocketAddress::FromSystem(const void* address, size_t size) {
   SocketAddress result;
   result.size_ = static_cast<socklen_t>(std::min(size, sizeof(result.storage_)));
@@ -53,7 +63,9 @@ bool SocketAddress::ReadLocal(int fd) {
   return ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage_), &size_) == 0;
 }
 
-bool SocketAddress::IsLoopback() const { return IsInet() && ToEndpoint().IsLoopback(); }
+bool SocketAddress::IsLoopback() const {
+  return (IsInet() || IsVsock()) && ToEndpoint().IsLoopback();
+}
 
 Endpoint SocketAddress::ToEndpoint() const {
   Endpoint endpoint;
@@ -63,6 +75,13 @@ Endpoint SocketAddress::ToEndpoint() const {
     const size_t offset = offsetof(sockaddr_un, sun_path);
     const size_t length = size_ > offset ? size_ - offset : 0;
     endpoint.path.assign(address->sun_path, ::strnlen(address->sun_path, length));
+    return endpoint;
+  }
+  if (IsVsock()) {
+    const auto* address = reinterpret_cast<const sockaddr_vm*>(&storage_);
+    endpoint.kind = Endpoint::Kind::kVsock;
+    endpoint.cid = address->svm_cid;
+    endpoint.port = address->svm_port;
     return endpoint;
   }
   const asio::ip::tcp::endpoint address = ToAsio(*this);
@@ -76,10 +95,19 @@ std::vector<SocketAddress> Resolve(const Endpoint& endpoint, std::string* error)
   if (endpoint.kind == Endpoint::Kind::kUnix) {
     return {SocketAddress::FromPath(endpoint.path)};
   }
+  if (endpoint.kind == Endpoint::Kind::kVsock) {
+    return {SocketAddress::FromVsock(endpoint.cid, endpoint.port)};
+  }
+  if (endpoint.kind == Endpoint::Kind::kSerial) {
+    *error = endpoint.ToString() +
+             " is a port in a guest; on the host, listen on the Unix socket that the virtual "
+             "machine's emulator connects it to";
+    return {};
+  }
   asio::error_code code;
   const asio::ip::address literal = asio::ip::make_address(endpoint.host, code);
   if (!code) {
-    return {FromAsio(asio::ip::tcp::endpoint(literal, endpoint.port))};
+    return {FromAsio(asio::ip::tcp::endpoint(literal, static_cast<uint16_t>(endpoint.port)))};
   }
   std::vector<SocketAddress> addresses;
   try {
@@ -108,6 +136,10 @@ std::string DescribePeer(int fd) {
   if (address.IsInet()) {
     const std::string endpoint = address.ToEndpoint().ToString();
     return "tcp " + endpoint.substr(endpoint.find(':') + 1);
+  }
+  if (address.IsVsock()) {
+    const Endpoint endpoint = address.ToEndpoint();
+    return "vsock cid " + std::to_string(endpoint.cid) + " port " + std::to_string(endpoint.port);
   }
   ucred credentials{};
   socklen_t size = sizeof(credentials);

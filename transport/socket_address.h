@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ class SocketAddress {
  public:
   /// The address of a Unix socket; `path` must be one that Endpoint::Parse() takes.
   static SocketAddress FromPath(const std::string& path);
+  static SocketAddress FromVsock(uint32_t cid, uint32_t port);
   /// `size` bytes as the system gives them.
   static SocketAddress FromSystem(const void* address, size_t size);
 
@@ -26,9 +28,10 @@ class SocketAddress {
   int Family() const { return storage_.ss_family; }
   bool IsUnix() const { return Family() == AF_UNIX; }
   bool IsInet() const { return Family() == AF_INET || Family() == AF_INET6; }
-  /// True for an internet address of the loopback interface.
+  bool IsVsock() const { return Family() == AF_VSOCK; }
+  /// True for an address at which only this machine answers, Unix sockets apart.
   bool IsLoopback() const;
-  /// As an endpoint. Only for Unix and internet addresses.
+  /// As an endpoint. Only for Unix, internet and vsock addresses.
   Endpoint ToEndpoint() const;
 
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }

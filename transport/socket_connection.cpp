@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+// Needs what sys/socket.h declares.
+#include <linux/vm_sockets.h>
 
 #include <algorithm>
 #include <array>
@@ -28,6 +30,10 @@ constexpr size_t kMaxParts = 512;
 // Wanted send buffer of a Unix socket: enough that a frame of commands seldom waits for the reader.
 // The kernel may give less. TCP sizes its buffers itself as long as nobody sets them.
 constexpr int kUnixSendBuffer = 1 << 20;
+
+// Bytes that a vsock peer may send before they are read. The kernel's own choice, a quarter of it,
+// has the sender wait for news of room in the middle of most uploads.
+constexpr uint64_t kVsockBuffer = 1 << 20;
 
 // Bytes that the kernel takes of a TCP stream and has not sent yet. More would wait in front of
 // whatever is written next: on a slow link the kernel's own limit, some MiB, is half a second. It
@@ -84,21 +90,22 @@ std::unique_ptr<SocketConnection> SocketConnection::Make(UniqueFd socket,
     *error = "descriptor " + std::to_string(socket.get()) + " is not a connected stream socket";
     return nullptr;
   }
-  if (!address.IsUnix() && !address.IsInet()) {
+  if (!address.IsUnix() && !address.IsInet() && !address.IsVsock()) {
     *error = "descriptor " + std::to_string(socket.get()) + " is a socket of address family " +
-             std::to_string(address.Family()) + "; only Unix and TCP sockets are supported";
+             std::to_string(address.Family()) + "; only Unix, TCP and vsock sockets are supported";
     return nullptr;
   }
-  const bool is_local = address.IsUnix() || address.IsLoopback();
+  // The other end of vsock is another machine in name only.
+  const bool is_local = address.IsUnix() || address.IsVsock() || address.IsLoopback();
   return std::unique_ptr<SocketConnection>(
-      new SocketConnection(std::move(socket), limits, address.IsInet(), is_local));
+      new SocketConnection(std::move(socket), limits, address.ToEndpoint().kind, is_local));
 }
 
-SocketConnection::SocketConnection(UniqueFd socket, const SocketLimits& limits, bool is_tcp,
+SocketConnection::SocketConnection(UniqueFd socket, const SocketLimits& limits, Endpoint::Kind kind,
                                    bool is_local)
     : socket_(std::move(socket)),
       limits_(limits),
-      is_tcp_(is_tcp),
+      kind_(kind),
       is_local_(is_local),
       peer_(DescribePeer(socket_.get())) {
   Configure();
@@ -112,14 +119,28 @@ void SocketConnection::Configure() {
   if (flags >= 0 && (flags & O_NONBLOCK) != 0) {
     ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   }
-  const timeval wake_up =
-      ToTimeval(is_tcp_ ? limits_.check_interval : std::chrono::milliseconds(0));
+  const timeval wake_up = ToTimeval(kind_ == Endpoint::Kind::kTcp ? limits_.check_interval
+                                                                  : std::chrono::milliseconds(0));
   SetOption(fd, SOL_SOCKET, SO_RCVTIMEO, wake_up);
   SetOption(fd, SOL_SOCKET, SO_SNDTIMEO, wake_up);
-  if (!is_tcp_) {
-    SetOption(fd, SOL_SOCKET, SO_SNDBUF, kUnixSendBuffer);
-    return;
+  switch (kind_) {
+    case Endpoint::Kind::kUnix:
+      SetOption(fd, SOL_SOCKET, SO_SNDBUF, kUnixSendBuffer);
+      return;
+    case Endpoint::Kind::kVsock:
+      SetOption(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, kVsockBuffer);
+      SetOption(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, kVsockBuffer);
+      return;
+    case Endpoint::Kind::kTcp:
+      ConfigureTcp();
+      return;
+    case Endpoint::Kind::kSerial:
+      return;  // no socket
   }
+}
+
+void SocketConnection::ConfigureTcp() {
+  const int fd = socket_.get();
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kTcpUnsent);
   // Two unanswered probes after half of the time: together they take as long as `silence`.
@@ -133,7 +154,8 @@ void SocketConnection::Configure() {
 bool SocketConnection::WriteWithDescriptors(std::span<const std::span<const std::byte>> parts,
                                             std::span<const int> descriptors) {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> control{};
-  descriptors = descriptors.first(is_tcp_ ? 0 : std::min(descriptors.size(), kMaxDescriptors));
+  descriptors =
+      descriptors.first(PassesDescriptors() ? std::min(descriptors.size(), kMaxDescriptors) : 0);
   size_t part = 0;
   size_t offset = 0;  // bytes of parts[part] that are written
   Silence silence;
@@ -191,7 +213,7 @@ bool SocketConnection::WriteWithDescriptors(std::span<const std::span<const std:
 }
 
 ssize_t SocketConnection::Receive(std::span<std::byte> buffer) {
-  if (is_tcp_ || has_received_bytes_) {
+  if (!PassesDescriptors() || has_received_bytes_) {
     return ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
   }
   // The system closes what a peer may send beyond this room.

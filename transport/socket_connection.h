@@ -15,6 +15,9 @@
 // pipeline takes a minute to compile) answers every probe with a closed window and would be dropped
 // all the same. So a blocked call wakes up now and then and looks for what really means death: data
 // or window probes under way, and not one acknowledgement during SocketLimits::silence.
+//
+// Unix sockets and vsock need none of that: both ends are kernels of one machine, and the one hears
+// when the other's process, or its whole virtual machine, is gone.
 #ifndef VESPER_TRANSPORT_SOCKET_CONNECTION_H_
 #define VESPER_TRANSPORT_SOCKET_CONNECTION_H_
 
@@ -27,11 +30,12 @@
 #include <vector>
 
 #include "transport/connection.h"
+#include "transport/endpoint.h"
 #include "transport/unique_fd.h"
 
 namespace vesper::transport {
 
-/// How long a TCP peer may be unreachable. Unix sockets need no such thing.
+/// How long a TCP peer may be unreachable.
 struct SocketLimits {
   /// A blocked call looks at the state of the peer this often.
   std::chrono::milliseconds check_interval{4000};
@@ -41,14 +45,15 @@ struct SocketLimits {
 
 class SocketConnection final : public Connection {
  public:
-  /// Null with one sentence in `*error` if `socket` is not a connected Unix or TCP stream socket.
+  /// Null with one sentence in `*error` if `socket` is not a connected stream socket of a kind
+  /// that endpoints have.
   static std::unique_ptr<SocketConnection> Make(UniqueFd socket, const SocketLimits& limits,
                                                 std::string* error);
 
   bool Write(std::span<const std::span<const std::byte>> parts) override {
     return WriteWithDescriptors(parts, {});
   }
-  bool PassesDescriptors() const override { return !is_tcp_; }
+  bool PassesDescriptors() const override { return kind_ == Endpoint::Kind::kUnix; }
   bool WriteWithDescriptors(std::span<const std::span<const std::byte>> parts,
                             std::span<const int> descriptors) override;
   std::vector<UniqueFd> TakeDescriptors() override { return std::move(received_); }
@@ -66,9 +71,10 @@ class SocketConnection final : public Connection {
     std::chrono::milliseconds lasted{0};
   };
 
-  SocketConnection(UniqueFd socket, const SocketLimits& limits, bool is_tcp, bool is_local);
+  SocketConnection(UniqueFd socket, const SocketLimits& limits, Endpoint::Kind kind, bool is_local);
 
   void Configure();
+  void ConfigureTcp();
   // recv(), which also takes the descriptors that come with the first bytes.
   ssize_t Receive(std::span<std::byte> buffer);
   // Called when a blocked call woke up for no other reason than time. True if the peer is dead, and
@@ -79,7 +85,7 @@ class SocketConnection final : public Connection {
 
   const UniqueFd socket_;
   const SocketLimits limits_;
-  const bool is_tcp_;
+  const Endpoint::Kind kind_;
   const bool is_local_;
   const std::string peer_;
   std::vector<UniqueFd> received_;   // the reader's

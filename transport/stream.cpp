@@ -4,11 +4,14 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+// Needs what sys/socket.h declares.
+#include <linux/vm_sockets.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
 
+#include "transport/serial_port.h"
 #include "transport/socket_address.h"
 #include "transport/socket_connection.h"
 
@@ -34,7 +37,11 @@ int ConnectBefore(int fd, const SocketAddress& address, Clock::time_point deadli
     timeval limit{};
     limit.tv_sec = static_cast<time_t>(remaining.count() / 1000);
     limit.tv_usec = static_cast<suseconds_t>(remaining.count() % 1000 * 1000);
-    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    if (address.IsVsock()) {
+      ::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit));
+    } else {
+      ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    }
     if (::connect(fd, address.data(), address.size()) == 0 || errno == EISCONN) {
       return 0;
     }
@@ -52,6 +59,26 @@ int ConnectBefore(int fd, const SocketAddress& address, Clock::time_point deadli
 
 std::string DescribeFailure(const Endpoint& endpoint, std::chrono::milliseconds timeout, int code) {
   const std::string where = endpoint.ToString();
+  if (endpoint.kind == Endpoint::Kind::kVsock) {
+    switch (code) {
+      case EAFNOSUPPORT:
+        return "this kernel has no vsock for " + where +
+               "; load its module: modprobe vmw_vsock_virtio_transport in a guest, vhost_vsock on "
+               "the host";
+      case ENODEV:
+        return "this machine has no vsock device that leads to " + where +
+               "; give the virtual machine one (vhost-vsock-pci in QEMU) and load its module, "
+               "vmw_vsock_virtio_transport";
+      case ECONNRESET:
+        return "no server listens at " + where;
+      case ETIMEDOUT:
+        return "no server answered at " + where +
+               "; is that the right context id? The host's is 2, a guest's is what its virtual "
+               "machine was given";
+      default:
+        break;
+    }
+  }
   const std::string reason = " (" + std::system_category().message(code) + ")";
   switch (code) {
     case ETIMEDOUT:
@@ -76,6 +103,9 @@ std::unique_ptr<Connection> Connect(const Endpoint& endpoint, std::chrono::milli
   if (endpoint.kind == Endpoint::Kind::kTcp && endpoint.port == 0) {
     *error = "cannot connect to " + endpoint.ToString() + ", which names no port";
     return nullptr;
+  }
+  if (endpoint.kind == Endpoint::Kind::kSerial) {
+    return CallOnSerialPort(endpoint.path, timeout, error);
   }
   const std::vector<SocketAddress> addresses = Resolve(endpoint, error);
   if (addresses.empty()) {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The front as people meet it: a real server process, with workers that obey the test
 // (scripted_worker.cpp).
+#include "server/front.h"
+
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +21,7 @@
 #include "proto/frame.h"
 #include "proto/setup.h"
 #include "tests/framework/process.h"
+#include "transport/line_connection.h"
 #include "transport/stream.h"
 
 namespace vesper::server {
@@ -383,6 +387,136 @@ TEST_F(FrontTest, UsesTheSocketsOfItsServiceManager) {
   EXPECT_EQ(Ask(*guest, "variable LISTEN_FDS"), "");
   EXPECT_EQ(Ask(*guest, "descriptors"), "0 1 2 3");
   EXPECT_TRUE(LogHas("listening on unix:" + path_));
+}
+
+// A virtual machine's line, as its emulator connects it: guests call on it one after the other.
+class LineFrontTest : public FrontTest {
+ protected:
+  void ConnectLine() {
+    line_.Reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    ASSERT_EQ(::connect(line_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+
+  std::unique_ptr<Connection> Call() {
+    std::string error;
+    transport::LineLimits limits;
+    limits.repeat = milliseconds(20);
+    auto connection = transport::LineConnection::Call(
+        UniqueFd(::fcntl(line_.get(), F_DUPFD_CLOEXEC, 0)), "port", kLimit, limits, &error);
+    if (!connection) {
+      throw std::runtime_error(error);
+    }
+    return connection;
+  }
+
+  UniqueFd line_;
+};
+
+TEST_F(LineFrontTest, ServesOneGuestAfterTheOther) {
+  Start();
+  ConnectLine();
+  for (int i = 0; i < 5; ++i) {
+    const auto guest = Call();
+    EXPECT_EQ(Ask(*guest, "echo a line"), "a line");
+    EXPECT_EQ(Workers().size(), 1u);
+    EXPECT_EQ(Ask(*guest, "descriptors"), "0 1 2 3 4");  // and what wakes its reader
+  }
+  EXPECT_TRUE(LogComesToHave("session 5: "));
+  EXPECT_TRUE(LogHas("is a serial line"));
+  EXPECT_TRUE(Eventually([&] { return Workers().empty(); }));
+}
+
+TEST_F(LineFrontTest, NoWorkerWaitsForALineOnWhichNobodySpeaks) {
+  Start();
+  ConnectLine();
+  EXPECT_EQ(Ask(*Join(), "echo x"), "x");
+  EXPECT_TRUE(Eventually([&] { return Workers().empty(); }));
+  EXPECT_EQ(Ask(*Call(), "echo y"), "y");
+}
+
+TEST_F(LineFrontTest, AGuestThatWasKilledMakesRoomForTheNext) {
+  Start();
+  ConnectLine();
+  const auto killed = Call();
+  EXPECT_EQ(Ask(*killed, "echo x"), "x");
+  const auto next = Call();
+  EXPECT_EQ(Ask(*next, "echo y"), "y");
+  EXPECT_TRUE(LogComesToHave("session 1: unix pid " + std::to_string(::getpid()) + " uid " +
+                             std::to_string(::getuid()) + " ended"));
+}
+
+TEST_F(LineFrontTest, TheEndOfAWorkerReachesTheGuest) {
+  Start();
+  ConnectLine();
+  for (const char* const command : {"exit 3", "abort"}) {
+    const auto guest = Call();
+    ASSERT_TRUE(Say(*guest, command));
+    EXPECT_TRUE(Ends(*guest));
+  }
+  EXPECT_EQ(Ask(*Call(), "echo still here"), "still here");
+}
+
+TEST_F(LineFrontTest, RefusesOnTheLine) {
+  Start({"--max-sessions", "1"});
+  ConnectLine();
+  EXPECT_EQ(Ask(*Call(), "echo x"), "x");
+  ASSERT_TRUE(Eventually([&] { return Workers().empty(); }));
+  auto other = Join();
+  EXPECT_EQ(Ask(*other, "echo x"), "x");
+  EXPECT_EQ(RefusalTo(*Call()), "the server has no room for another session; all 1 are taken");
+  other.reset();
+  ASSERT_TRUE(Eventually([&] { return Workers().empty(); }));
+  EXPECT_EQ(Ask(*Call(), "echo room again"), "room again");
+}
+
+TEST_F(LineFrontTest, AGuestOfAnEarlierServerIsToldThatItIsGone) {
+  Start();
+  ConnectLine();
+  const auto guest = Call();
+  EXPECT_EQ(Ask(*guest, "echo x"), "x");
+  server_.Kill();
+  std::filesystem::remove(log_);
+  Start();
+  // The emulator connects again, to a server that begins with a session and then hears the rest of
+  // another.
+  ConnectLine();
+  auto last = Call();
+  last.reset();
+  ASSERT_TRUE(Eventually([&] { return Workers().empty(); }));
+  const std::string rest = "the middle of something";
+  ASSERT_EQ(::send(line_.get(), rest.data(), rest.size(), 0), static_cast<ssize_t>(rest.size()));
+  std::array<std::byte, 200> answer;
+  transport::LineDecoder decoder;
+  std::optional<transport::LineSign> sign;
+  while (!sign || sign->session != 0) {
+    pollfd state{line_.get(), POLLIN, 0};
+    ASSERT_EQ(::poll(&state, 1, -1), 1);
+    const ssize_t count = ::recv(line_.get(), answer.data(), answer.size(), 0);
+    ASSERT_GT(count, 0);
+    std::span<std::byte> bytes(answer.data(), static_cast<size_t>(count));
+    while (!bytes.empty()) {
+      const transport::LineDecoder::Step step = decoder.Decode(bytes);
+      sign = step.sign ? step.sign : sign;
+      bytes = bytes.subspan(step.taken);
+    }
+  }
+  EXPECT_EQ(sign->kind, transport::LineSign::Kind::kEnd);
+  EXPECT_EQ(Ask(*Call(), "echo y"), "y");
+}
+
+TEST_F(LineFrontTest, SilenceKeepsNobodyOut) {
+  Start();
+  std::vector<std::unique_ptr<Connection>> silent;
+  for (size_t i = 0; i < kMaxVisitors + 3; ++i) {
+    silent.push_back(Join());
+  }
+  EXPECT_TRUE(Ends(*silent.front()));
+  EXPECT_EQ(Ask(*silent.back(), "echo x"), "x");
+  EXPECT_EQ(Ask(*Join(), "echo y"), "y");
+  EXPECT_TRUE(LogHas("hanging up on"));
 }
 
 }  // namespace

@@ -16,10 +16,12 @@ struct GoodCase {
   bool is_loopback;
 };
 
-Endpoint Unix(std::string path) { return {Endpoint::Kind::kUnix, std::move(path), "", 0}; }
+Endpoint Unix(std::string path) { return {Endpoint::Kind::kUnix, std::move(path), "", 0, 0}; }
 Endpoint Tcp(std::string host, uint16_t port) {
-  return {Endpoint::Kind::kTcp, "", std::move(host), port};
+  return {Endpoint::Kind::kTcp, "", std::move(host), port, 0};
 }
+Endpoint Serial(std::string path) { return {Endpoint::Kind::kSerial, std::move(path), "", 0, 0}; }
+Endpoint Vsock(uint32_t cid, uint32_t port) { return {Endpoint::Kind::kVsock, "", "", port, cid}; }
 
 class GoodEndpointTest : public testing::TestWithParam<GoodCase> {};
 
@@ -52,7 +54,14 @@ INSTANTIATE_TEST_SUITE_P(
                     GoodCase{"tcp:0.0.0.0:0", Tcp("0.0.0.0", 0), false},
                     GoodCase{"tcp:192.0.2.7:80", Tcp("192.0.2.7", 80), false},
                     GoodCase{"tcp:gpu-box.example:80", Tcp("gpu-box.example", 80), false},
-                    GoodCase{"tcp:localhost.example:80", Tcp("localhost.example", 80), false}));
+                    GoodCase{"tcp:localhost.example:80", Tcp("localhost.example", 80), false},
+                    GoodCase{"vsock:host:4242", Vsock(2, 4242), false},
+                    GoodCase{"vsock:local:1", Vsock(1, 1), true},
+                    GoodCase{"vsock:any:0", Vsock(4294967295, 0), false},
+                    GoodCase{"vsock:0:1", Vsock(0, 1), false},
+                    GoodCase{"vsock:3:4294967294", Vsock(3, 4294967294), false},
+                    GoodCase{"serial:/dev/virtio-ports/vesper.*",
+                             Serial("/dev/virtio-ports/vesper.*"), false}));
 
 struct BadCase {
   std::string text;
@@ -72,7 +81,7 @@ TEST_P(BadEndpointTest, GivesOneSentence) {
 INSTANTIATE_TEST_SUITE_P(
     Table, BadEndpointTest,
     testing::Values(
-        BadCase{"", "write unix:/path/to/socket or tcp:HOST:PORT"},
+        BadCase{"", "write unix:/path/to/socket, tcp:HOST:PORT, vsock:CID:PORT or serial:"},
         BadCase{"/run/vesper.sock", "is no endpoint"}, BadCase{"UNIX:/x", "is no endpoint"},
         BadCase{"udp:127.0.0.1:1", "is no endpoint"}, BadCase{"unix", "is no endpoint"},
         BadCase{"unix:", "names no socket"}, BadCase{std::string("unix:/a\0b", 9), "zero byte"},
@@ -92,7 +101,23 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"tcp:ho st:1", "neither an address nor a host name"},
         BadCase{"tcp:h\xc3\xb6st:1", "neither an address nor a host name"},
         BadCase{"tcp:" + std::string(254, 'a') + ":1", "neither"},
-        BadCase{"tcp:host\n:1", "neither an address nor a host name"}));
+        BadCase{"tcp:host\n:1", "neither an address nor a host name"},
+        BadCase{"vsock:", "has no port"}, BadCase{"vsock:host", "has no port"},
+        BadCase{"vsock:2", "write vsock:CID:PORT"}, BadCase{"vsock::1", "no context id"},
+        BadCase{"vsock:Host:1", "no context id"}, BadCase{"vsock:-1:1", "no context id"},
+        BadCase{"vsock:4294967296:1", "no context id"}, BadCase{"vsock:2:", "is no port"},
+        BadCase{"vsock:2:x", "is no port"}, BadCase{"vsock:2:1:1", "is no port"},
+        BadCase{"vsock:2:4294967295", "is no port"}, BadCase{"vsock:2: 1", "is no port"},
+        BadCase{"serial:", "names no port"}, BadCase{"serial:port", "names no port"},
+        BadCase{std::string("serial:/a\0b", 11), "names no port"},
+        BadCase{"serial:/" + std::string(4095, 'x'), "names no port"}));
+
+TEST(EndpointTest, ContextIdsThatHaveNamesPrintAsThose) {
+  std::string error;
+  EXPECT_EQ(Endpoint::Parse("vsock:2:7", &error)->ToString(), "vsock:host:7");
+  EXPECT_EQ(Endpoint::Parse("vsock:1:7", &error)->ToString(), "vsock:local:7");
+  EXPECT_EQ(Endpoint::Parse("vsock:4294967295:7", &error)->ToString(), "vsock:any:7");
+}
 
 TEST(EndpointTest, KeepsControlCharactersOutOfMessages) {
   std::string error;

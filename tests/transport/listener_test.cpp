@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 class UnixListenerTest : public testing::Test {
  protected:
   std::unique_ptr<Listener> Open(const ListenOptions& options = {}) {
-    return Listener::Open(Endpoint{Endpoint::Kind::kUnix, path_, "", 0}, options, &error_);
+    return Listener::Open(Endpoint{Endpoint::Kind::kUnix, path_, "", 0, 0}, options, &error_);
   }
 
   mode_t Mode() const {
@@ -106,8 +106,8 @@ TEST_F(UnixListenerTest, RefusesToReplaceAnOrdinaryFile) {
 
 TEST_F(UnixListenerTest, MissingFolderIsOneSentence) {
   std::string error;
-  EXPECT_FALSE(
-      Listener::Open(Endpoint{Endpoint::Kind::kUnix, folder_.Path("none/socket"), "", 0}, &error));
+  EXPECT_FALSE(Listener::Open(
+      Endpoint{Endpoint::Kind::kUnix, folder_.Path("none/socket"), "", 0, 0}, &error));
   EXPECT_THAT(error, HasSubstr("cannot listen on unix:"));
   EXPECT_THAT(error, HasSubstr("No such file or directory"));
 }

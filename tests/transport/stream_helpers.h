@@ -66,8 +66,9 @@ struct ConnectedPair {
 
   explicit ConnectedPair(Endpoint::Kind kind) {
     std::string error;
-    const std::string text =
-        kind == Endpoint::Kind::kUnix ? "unix:" + folder.Path("socket") : "tcp:127.0.0.1:0";
+    const std::string text = kind == Endpoint::Kind::kUnix  ? "unix:" + folder.Path("socket")
+                             : kind == Endpoint::Kind::kTcp ? "tcp:127.0.0.1:0"
+                                                            : "vsock:local:4243";
     listener = Listener::Open(*Endpoint::Parse(text, &error), &error);
     if (listener) {
       client = Connect(listener->endpoint(), std::chrono::seconds(10), &error);
