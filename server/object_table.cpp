@@ -247,6 +247,13 @@ void ObjectResolver::BeginCommand() {
 
 proto::Resolution ObjectResolver::Resolve(proto::HandleType type, proto::ObjectId id,
                                           uint64_t* handle) {
+  // It is a command's first object, so no other device can have been named before.
+  if (id == last_buffer_ && id != 0 && type == proto::HandleType::kCommandBuffer &&
+      device_ == nullptr && !collecting_) {
+    device_ = last_device_;
+    *handle = last_handle_;
+    return proto::Resolution::kResolved;
+  }
   if (!IsWellFormed(id) || proto::ObjectTypeByte(id) != static_cast<uint8_t>(type)) {
     return proto::Resolution::kInvalid;
   }
@@ -278,7 +285,15 @@ proto::Resolution ObjectResolver::Resolve(proto::HandleType type, proto::ObjectI
     pending_ = id;
   }
   *handle = is_pending ? 0 : object->handle;
-  return object->broken ? proto::Resolution::kBroken : proto::Resolution::kResolved;
+  if (object->broken) {
+    return proto::Resolution::kBroken;
+  }
+  if (type == proto::HandleType::kCommandBuffer && !is_pending && place_ != ObjectTable::kNever) {
+    last_buffer_ = id;
+    last_handle_ = object->handle;
+    last_device_ = object->device;
+  }
+  return proto::Resolution::kResolved;
 }
 
 }  // namespace vesper::server

@@ -112,7 +112,13 @@ class ObjectResolver : public proto::HandleResolver {
   explicit ObjectResolver(const ObjectTable& objects) : objects_(objects) {}
 
   /// Where the commands to come are in the order of tasks. kNever: after all that were posted.
-  void SetPlace(uint64_t place) { place_ = place; }
+  void SetPlace(uint64_t place) {
+    place_ = place;
+    Forget();
+  }
+  /// The command buffer that was resolved last may have changed. A replay asks for the same one
+  /// with each command, and has it for itself, so at a place it is remembered.
+  void Forget() { last_buffer_ = 0; }
   /// Remembers which ids the command names.
   void SetCollecting(bool collecting) { collecting_ = collecting; }
 
@@ -134,6 +140,9 @@ class ObjectResolver : public proto::HandleResolver {
   uint64_t place_ = ObjectTable::kNever;
   bool collecting_ = false;
   HostDevice* device_ = nullptr;
+  proto::ObjectId last_buffer_ = 0;
+  uint64_t last_handle_ = 0;
+  HostDevice* last_device_ = nullptr;
   proto::ObjectId pending_ = 0;
   bool has_absent_ = false;
   std::vector<proto::ObjectId> named_;

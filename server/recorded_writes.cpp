@@ -159,8 +159,7 @@ std::shared_ptr<const WriteSet> RecordedWrites::Resolve(const Recording& recordi
   return resolved;
 }
 
-RecordedWrites::Recording& RecordedWrites::ToRecord(VkCommandBuffer buffer) {
-  Recording& recording = FindOrAdd(buffer);
+void RecordedWrites::MakeWritable(Recording& recording) {
   if (recording.set == nullptr) {
     recording.set = std::make_shared<WriteSet>();
   } else if (recording.is_shared) {
@@ -169,12 +168,15 @@ RecordedWrites::Recording& RecordedWrites::ToRecord(VkCommandBuffer buffer) {
   }
   recording.is_shared = false;
   recording.resolved = nullptr;
-  return recording;
 }
 
 void RecordedWrites::Note(uint16_t command, Writes writes, const void* args) {
   // The command buffer is every recorded command's first argument.
-  Recording& recording = ToRecord(As<VkCommandBuffer>(args));
+  Note(command, writes, args, FindOrAdd(As<VkCommandBuffer>(args)));
+}
+
+void RecordedWrites::Note(uint16_t command, Writes writes, const void* args, Recording& recording) {
+  MakeWritable(recording);
   switch (writes) {
     case Writes::kNothing:
       break;

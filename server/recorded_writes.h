@@ -28,6 +28,16 @@ struct HostSet;
 /// Several may submit the same one.
 class RecordedWrites {
  public:
+  /// What was recorded into one command buffer.
+  struct Recording {
+    std::shared_ptr<WriteSet> set;  // without what the bound descriptor sets lead to
+    bool is_shared = false;         // other threads look at it
+    std::unordered_set<std::shared_ptr<HostSet>> bound;
+    // With what they lead to, at a version of the device's descriptors.
+    std::shared_ptr<const WriteSet> resolved;
+    uint64_t resolved_version = 0;
+  };
+
   RecordedWrites(const HostResources& resources, const HostDescriptors& descriptors)
       : resources_(resources), descriptors_(descriptors) {}
 
@@ -39,20 +49,15 @@ class RecordedWrites {
   void Forget(VkCommandBuffer buffer);
   /// A command of a class that may write was recorded. `args` is its Args struct.
   void Note(uint16_t command, Writes writes, const void* args);
+  /// The same, if the command buffer's recording was looked up before.
+  void Note(uint16_t command, Writes writes, const void* args, Recording& recording);
+  /// Until Forget(); other threads may not touch the command buffer meanwhile.
+  Recording& RecordingOf(VkCommandBuffer buffer) { return FindOrAdd(buffer); }
   /// What the command buffer may write when it runs, with descriptors as they are now; null for
   /// nothing. The set doesn't change any more, whatever becomes of the command buffer.
   std::shared_ptr<const WriteSet> Submitted(VkCommandBuffer buffer);
 
  private:
-  struct Recording {
-    std::shared_ptr<WriteSet> set;  // without what the bound descriptor sets lead to
-    bool is_shared = false;         // other threads look at it
-    std::unordered_set<std::shared_ptr<HostSet>> bound;
-    // With what they lead to, at a version of the device's descriptors.
-    std::shared_ptr<const WriteSet> resolved;
-    uint64_t resolved_version = 0;
-  };
-
   /// Some of the recordings, so that threads rarely meet. The lock is for the map.
   struct Part {
     std::mutex mutex;
@@ -63,7 +68,7 @@ class RecordedWrites {
   /// Null if it is not known.
   Recording* Find(VkCommandBuffer buffer);
   Recording& FindOrAdd(VkCommandBuffer buffer);
-  Recording& ToRecord(VkCommandBuffer buffer);
+  static void MakeWritable(Recording& recording);
   void NoteExact(uint16_t command, const void* args, Recording& recording);
   void NoteDescriptors(uint16_t command, const void* args, Recording& recording);
   void NoteBound(const VkDescriptorSet* sets, uint32_t count, Recording& recording);

@@ -62,9 +62,11 @@ void Session::SayGoodbye(const char* reason) {
 
 bool Session::HandleCommands(std::span<const std::byte> payload, std::string* error) {
   proto::CommandWalker walker(payload);
+  const uint64_t before = stream_.position;
+  uint64_t calls = 0;
   while (const std::optional<proto::Command> command = walker.Next()) {
     ++stream_.position;
-    statistics_.NoteCommand(*command);
+    calls += statistics_.NoteCall(*command) ? 1 : 0;
     if (!Collect(*command)) {
       PostReplay();
       if (!Execute(*command, error)) {
@@ -73,6 +75,7 @@ bool Session::HandleCommands(std::span<const std::byte> payload, std::string* er
     }
   }
   PostReplay();
+  statistics_.NoteOthers(stream_.position - before - calls);
   if (walker.Failed()) {
     *error = "expected whole commands in a frame, got one that is cut";
     return false;
@@ -83,13 +86,6 @@ bool Session::HandleCommands(std::span<const std::byte> payload, std::string* er
     return false;
   }
   return true;
-}
-
-bool Session::IsAllowed(const proto::Command& command) const {
-  const HostCommand* host = FindHostCommand(command.number);
-  return proto::CommandRecord(command.number) != nullptr && host != nullptr && host->from_guest &&
-         command.number < known_commands_.size() && known_commands_[command.number] &&
-         (command.flags & proto::kIsReply) == 0;
 }
 
 bool Session::Decode(Context& context, const proto::Command& command, std::string* error) {
@@ -129,6 +125,7 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
   if (!context.is_available) {
     if (context.recorded_into != 0) {
       objects_.SetBroken(context.recorded_into, true);
+      context.resolver.Forget();
     } else if (command.number == number::vkUpdateDescriptorSets) {
       BreakTargets(*static_cast<const proto::Args_vkUpdateDescriptorSets*>(args));
     } else {
@@ -187,6 +184,7 @@ bool Session::Perform(Context& context, const proto::Command& command, std::stri
   }
   if (result < 0 && context.recorded_into != 0) {
     objects_.SetBroken(context.recorded_into, true);
+    context.resolver.Forget();
   }
   if (!posted) {
     outbox_.Reply(command.number, command.serial, args);

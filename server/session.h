@@ -114,16 +114,33 @@ class Session {
     void* args = nullptr;
     bool is_available = false;  // all that the command names is there
     proto::ObjectId recorded_into = 0;
-    uint64_t position = 0;  // of the command in the stream
-    WriteSet host_writes;   // what the host itself has written to images in the command
+    RecordedWrites::Recording* recording = nullptr;  // of the replay's command buffer, once needed
+    uint64_t position = 0;                           // of the command in the stream
+    WriteSet host_writes;  // what the host itself has written to images in the command
   };
 
+  /// Of a command that both sides know: asked about for each command that comes.
+  struct CommandClass {
+    bool is_allowed : 1 = false;   // a guest may send it
+    bool is_recorded : 1 = false;  // its first argument is the command buffer that it belongs to
+    bool is_plain : 1 = false;     // recorded, and nothing but a call of the driver
+    bool names_more : 1 = false;   // recorded, and names what its replay needs (Collect)
+  };
+  /// `known`: the commands that the guest knows as well.
+  void ClassifyCommands(const std::vector<bool>& known);
+  CommandClass ClassOf(uint16_t number) const {
+    return number < classes_.size() ? classes_[number] : CommandClass{};
+  }
   /// False if no guest may send this command.
-  bool IsAllowed(const proto::Command& command) const;
+  bool IsAllowed(const proto::Command& command) const {
+    return ClassOf(command.number).is_allowed && (command.flags & proto::kIsReply) == 0;
+  }
   /// Into the context. False if it is malformed.
   bool Decode(Context& context, const proto::Command& command, std::string* error);
   /// Executes what was decoded. False if the guest sent something invalid.
   bool Perform(Context& context, const proto::Command& command, std::string* error);
+  /// The same in a replay.
+  bool PerformRecorded(Context& context, const proto::Command& command, std::string* error);
   bool SkipUnavailable(Context& context, const proto::Command& command);
   /// False if the arguments are such that no guest of ours sends them.
   bool Run(Context& context, uint16_t number, void* args, VkResult* result);
@@ -281,7 +298,7 @@ class Session {
   Statistics statistics_;
   Outbox outbox_;
   proto::Hello hello_;
-  std::vector<bool> known_commands_;
+  std::vector<CommandClass> classes_;  // by number
   std::unique_ptr<HostInstance> instance_;
   std::unique_ptr<SharedFile> shared_file_;  // null: no memory is shared
   ObjectTable objects_;

@@ -39,7 +39,7 @@ Session::Setup Session::HandleHello(std::span<const std::byte> payload, std::str
   welcome.server_version = VESPER_VERSION;
   welcome.commands = proto::Intersect(proto::CommandHashes(), hello_.command_hashes);
   welcome.structs = proto::Intersect(proto::StructHashes(), hello_.struct_hashes);
-  known_commands_ = welcome.commands;
+  ClassifyCommands(welcome.commands);
   const proto::KnownStructs known(welcome.structs);
   proto::Arena arena;
   proto::Buffer snapshot;

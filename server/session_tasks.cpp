@@ -381,11 +381,33 @@ void Session::FollowCommandBuffers(uint16_t command) {
 
 // -- replay ---------------------------------------------------------------------------------------
 
+void Session::ClassifyCommands(const std::vector<bool>& known) {
+  classes_.assign(known.size(), {});
+  for (size_t i = 0; i < known.size(); ++i) {
+    const auto command = static_cast<uint16_t>(i);
+    const proto::Record* const record = proto::CommandRecord(command);
+    const HostCommand* const host = FindHostCommand(command);
+    if (!known[i] || record == nullptr || host == nullptr || !host->from_guest) {
+      continue;
+    }
+    CommandClass& one = classes_[i];
+    one.is_allowed = true;
+    one.is_recorded = BelongsTo(*record, proto::HandleType::kCommandBuffer);
+    // Those that begin, end or reset a recording may fail.
+    one.is_plain = one.is_recorded && host->on_device != nullptr && host->result_offset == 0;
+    one.names_more = command == number::vkCmdBindDescriptorSets ||
+                     command == number::vkCmdBindDescriptorSets2 ||
+                     command == number::vkCmdExecuteCommands;
+  }
+}
+
 bool Session::Collect(const proto::Command& command) {
-  if (!tasks_.has_threads() || command.flags != 0 || !IsAllowed(command)) {
+  const CommandClass command_class = ClassOf(command.number);
+  if (!command_class.is_recorded || command.flags != 0 || !tasks_.has_threads() ||
+      command.body.size() < 8) {
     return false;
   }
-  const proto::ObjectId buffer = RecordedInto(*proto::CommandRecord(command.number), command);
+  const auto buffer = proto::LoadField<proto::ObjectId>(command.body.data(), 0);
   if (buffer == 0) {
     return false;
   }
@@ -408,9 +430,7 @@ bool Session::Collect(const proto::Command& command) {
   run.received = {
       run.received.data(),
       static_cast<size_t>(command.body.data() + command.body.size() - run.received.data())};
-  if (command.number != number::vkCmdBindDescriptorSets &&
-      command.number != number::vkCmdBindDescriptorSets2 &&
-      command.number != number::vkCmdExecuteCommands) {
+  if (!command_class.names_more) {
     return true;
   }
   std::string ignored;  // the replay says it again
@@ -469,12 +489,30 @@ std::optional<TaskPool::Key> Session::Replay(RecordedRun& run) {
       run.walker = here;
       --run.position;
       break;
-    } else if (!Perform(*context, *command, &error)) {
+    } else if (!PerformRecorded(*context, *command, &error)) {
       Fail(error);
     }
   }
   GiveContext(std::move(context));
   return wanted;
+}
+
+bool Session::PerformRecorded(Context& context, const proto::Command& command, std::string* error) {
+  HostDevice* const device = context.resolver.device();
+  if (!context.is_available || device == nullptr || observer_ != nullptr ||
+      !ClassOf(command.number).is_plain) {
+    return Perform(context, command, error);
+  }
+  const HostCommand& host = *FindHostCommand(command.number);
+  if (host.writes != Writes::kNothing) {
+    RecordedWrites& writes = device->recorded_writes();
+    if (context.recording == nullptr) {
+      context.recording = &writes.RecordingOf(proto::LoadField<VkCommandBuffer>(context.args, 0));
+    }
+    writes.Note(command.number, host.writes, context.args, *context.recording);
+  }
+  host.on_device(device->table(), context.args);
+  return true;
 }
 
 std::unique_ptr<Session::Context> Session::TakeContext(uint64_t place) {
@@ -491,6 +529,7 @@ std::unique_ptr<Session::Context> Session::TakeContext(uint64_t place) {
     context->resolver.SetCollecting(observer_ != nullptr);
   }
   context->resolver.SetPlace(place);
+  context->recording = nullptr;
   return context;
 }
 

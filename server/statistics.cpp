@@ -20,13 +20,12 @@ constexpr size_t kNamed = 5;
 
 Statistics::Statistics() : calls_(new std::atomic<uint64_t>[proto::MaxCommandNumber() + 1u]()) {}
 
-void Statistics::NoteCommand(const proto::Command& command) {
-  const bool is_call = command.flags == proto::kWantsReply;
-  if (is_call && command.number <= proto::MaxCommandNumber()) {
-    calls_[command.number].fetch_add(1, std::memory_order_relaxed);
-  } else {
-    others_.fetch_add(1, std::memory_order_relaxed);
+bool Statistics::NoteCall(const proto::Command& command) {
+  if (command.flags != proto::kWantsReply || command.number > proto::MaxCommandNumber()) {
+    return false;
   }
+  calls_[command.number].fetch_add(1, std::memory_order_relaxed);
+  return true;
 }
 
 std::string Statistics::Summary() const {

@@ -18,7 +18,10 @@ class Statistics {
   Statistics();
 
   /// A command from the guest, before it is executed.
-  void NoteCommand(const proto::Command& command);
+  /// False if the command is no call.
+  bool NoteCall(const proto::Command& command);
+  /// So many commands that are none.
+  void NoteOthers(uint64_t count) { others_.fetch_add(count, std::memory_order_relaxed); }
   void NotePush() { pushes_.fetch_add(1, std::memory_order_relaxed); }
   /// Bytes of the link, both after compression.
   void NoteReceived(uint64_t bytes) { received_.fetch_add(bytes, std::memory_order_relaxed); }
