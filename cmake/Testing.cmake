@@ -11,6 +11,9 @@ set(VESPER_SANITIZER_ENVIRONMENT "")
 if(VESPER_SANITIZE MATCHES "thread")
   set(VESPER_SANITIZER_ENVIRONMENT
     "TSAN_OPTIONS=second_deadlock_stack=1:suppressions=${PROJECT_SOURCE_DIR}/tests/thread_sanitizer.supp")
+elseif(VESPER_SANITIZE MATCHES "address")
+  set(VESPER_SANITIZER_ENVIRONMENT
+    "LSAN_OPTIONS=print_suppressions=0:suppressions=${PROJECT_SOURCE_DIR}/tests/leak_sanitizer.supp")
 endif()
 
 # vesper_add_test(NAME name SOURCES file... [LIBS target...] [LABELS label...] [TIMEOUT seconds]
