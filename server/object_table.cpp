@@ -213,6 +213,7 @@ void ObjectTable::SetBroken(proto::ObjectId id, bool broken) {
   const std::lock_guard lock(mutex_);
   if (Slot* slot = SlotOf(id)) {
     slot->broken.store(broken, std::memory_order_release);
+    breaks_.fetch_add(broken ? 1 : 0, std::memory_order_release);
   }
 }
 
@@ -224,6 +225,7 @@ void ObjectTable::Break(proto::HandleType type, uint64_t handle) {
     Slot& slot = slots.chunks[chunk].load()[index - ChunkBegin(chunk)];
     if (StateOf(slot.tag.load()) == State::kLive && slot.handle.load() == handle) {
       slot.broken.store(true, std::memory_order_release);
+      breaks_.fetch_add(1, std::memory_order_release);
     }
   }
 }

@@ -68,6 +68,8 @@ class ObjectTable {
   void SetBroken(proto::ObjectId id, bool broken);
   /// The same by the native handle, for what has just failed: looks at all objects of the type.
   void Break(proto::HandleType type, uint64_t handle);
+  /// How often something was broken: whoever has looked before may have to look again.
+  uint64_t breaks() const { return breaks_.load(std::memory_order_acquire); }
 
   /// The device of a device-level object, or null.
   HostDevice* DeviceOf(proto::ObjectId id) const;
@@ -103,6 +105,7 @@ class ObjectTable {
   std::array<Slots, proto::kHandleTypeCount> slots_;
   mutable std::mutex mutex_;  // for whoever changes something
   std::atomic<size_t> kept_count_{0};
+  std::atomic<uint64_t> breaks_{0};
   std::unordered_map<proto::ObjectId, Object> kept_;  // dying ones whose slots have been given away
 };
 

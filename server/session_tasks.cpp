@@ -254,6 +254,7 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
     tasks_.WaitForAll();
   }
   const bool was_idle = tasks_.IsIdle();
+  const uint64_t breaks = objects_.breaks();
   if (!Decode(stream_, command, error)) {
     return false;
   }
@@ -271,9 +272,10 @@ bool Session::Execute(const proto::Command& command, std::string* error) {
                       });
   const bool after_replays = scheduling == Scheduling::kDestruction;
   bool waits = tasks_.WouldWait(needs, after_replays);
-  // Even if it need not wait any more, the task may have ended since the command was decoded.
+  // Even if it need not wait any more, the task may have ended since the command was decoded, and
+  // have made or broken what it names.
   if (waits ? scheduling == Scheduling::kStream || !stream_.is_available
-            : !was_idle && stream_.resolver.has_absent()) {
+            : !was_idle && (stream_.resolver.has_absent() || objects_.breaks() != breaks)) {
     WaitFor(needs);
     if (!Decode(stream_, command, error)) {
       return false;
