@@ -272,7 +272,8 @@ void StreamLimits(bool tcp, const Effort& effort, bool every_count) {
     repetition.EndPhase("round trip");
   });
   for (const char* name :
-       {"idle: empty submission, nothing mapped", "idle: empty submission, 1 GiB mapped",
+       {"submit and wait, nothing to do", "idle: empty submission, nothing mapped",
+        "idle: empty submission, 1 GiB mapped",
         "idle: empty submission, 1 GiB mapped that the device may write",
         "idle: small dispatch, nothing mapped", "idle: small dispatch, 1 GiB mapped",
         "idle: small dispatch, 1 GiB mapped that the device may write",
